@@ -1,0 +1,1 @@
+"""Conversations with an AI agent, in which everything that happens is an event."""

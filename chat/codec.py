@@ -1,0 +1,122 @@
+"""Events and snapshots to stored JSON and back.
+
+Knows the stored names, their versions, and how old versions become new ones. Must not know the database.
+A name or a version once released is never reused; `tests/golden` holds a log of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import msgspec
+
+from chat.core import events, state
+from chat.core.events import Event
+from chat.core.state import Conversation
+from chat.errors import AgentsiteError
+
+
+class StoredEventError(AgentsiteError):
+    """A stored event or snapshot can't be read by this version of the program."""
+
+
+# Written by hand: a class can be renamed or moved, what is stored can't.
+STORED_NAMES: dict[type[Event], tuple[str, int]] = {
+    events.ConversationStarted: ("conversation_started", 1),
+    events.ConversationRenamed: ("conversation_renamed", 1),
+    events.ConversationDeleted: ("conversation_deleted", 1),
+    events.ConversationRestored: ("conversation_restored", 1),
+    events.MessageSubmitted: ("user_message", 1),
+    events.StopRequested: ("stop_requested", 1),
+    events.RetryRequested: ("retry_requested", 1),
+    events.QueueItemEdited: ("queue_item_edited", 1),
+    events.QueueItemHeld: ("queue_item_held", 1),
+    events.QueueItemMoved: ("queue_item_moved", 1),
+    events.QueueItemRemoved: ("queue_item_removed", 1),
+    events.QueueCleared: ("queue_cleared", 1),
+    events.QueueResumed: ("queue_resumed", 1),
+    events.ToolApproved: ("tool_approved", 1),
+    events.ToolRejected: ("tool_rejected", 1),
+    events.ToolAllowanceRevoked: ("tool_allowance_revoked", 1),
+    events.UnknownOutcomeResolved: ("tool_unknown_resolved", 1),
+    events.ToolStarted: ("tool_started", 1),
+    events.ToolEnded: ("tool_ended", 1),
+    events.ToolLost: ("tool_lost", 1),
+    events.GenerationStarted: ("llm_response_started", 1),
+    events.GenerationDelayed: ("llm_response_delayed", 1),
+    events.GenerationCompleted: ("llm_response_completed", 1),
+    events.GenerationInterrupted: ("llm_response_interrupted", 1),
+    events.GenerationFailed: ("llm_response_failed", 1),
+    events.GenerationLost: ("llm_response_lost", 1),
+}
+_CLASSES: dict[str, type[Event]] = {name: cls for cls, (name, _) in STORED_NAMES.items()}
+
+# (name, version) -> a function that turns that version's payload into the next one's.
+_UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+_PHASES: dict[str, type[state.Phase]] = {
+    "idle": state.Idle,
+    "generating": state.Generating,
+    "awaiting_approval": state.AwaitingApproval,
+    "running_tools": state.RunningTools,
+    "stopping": state.Stopping,
+}
+_PHASE_NAMES = {cls: name for name, cls in _PHASES.items()}
+
+# The phase is a union of classes and is told apart by its name; the other fields say their type themselves.
+_SNAPSHOT_FIELDS = {name: kind for name, kind in get_type_hints(Conversation).items() if name != "phase"}
+
+
+def stored_name(event: Event) -> str:
+    """The name under which an event is stored and announced."""
+    return STORED_NAMES[type(event)][0]
+
+
+def phase_name(phase: state.Phase) -> str:
+    """The name of a phase in snapshots, frames and pages."""
+    return _PHASE_NAMES[type(phase)]
+
+
+def encode_event(event: Event) -> tuple[str, int, str]:
+    """Name, version and JSON payload."""
+    name, version = STORED_NAMES[type(event)]
+    return name, version, msgspec.json.encode(event).decode()
+
+
+def decode_event(name: str, version: int, payload: str) -> Event:
+    """The event that was stored, whatever version wrote it. Raises StoredEventError."""
+    cls = _CLASSES.get(name)
+    if cls is None:
+        raise StoredEventError(f"The log holds an event named {name!r}, which this version does not know.")
+    newest = STORED_NAMES[cls][1]
+    try:
+        raw = msgspec.json.decode(payload)
+        while version < newest:
+            raw = _UPGRADES[name, version](raw)
+            version += 1
+        if version > newest:
+            raise StoredEventError(f"The log holds {name!r} in version {version}; this program knows {newest}.")
+        event: Event = msgspec.convert(raw, type=cls)
+    except (msgspec.MsgspecError, KeyError) as fault:
+        raise StoredEventError(f"The stored event {name!r} is damaged: {fault}") from fault
+    return event
+
+
+def encode_snapshot(snapshot: Conversation) -> str:
+    """The snapshot as JSON."""
+    raw = msgspec.to_builtins(snapshot)
+    raw["phase"] = {"name": phase_name(snapshot.phase), **msgspec.to_builtins(snapshot.phase)}
+    return msgspec.json.encode(raw).decode()
+
+
+def decode_snapshot(payload: str) -> Conversation:
+    """The snapshot that was stored. Raises StoredEventError."""
+    try:
+        raw = msgspec.json.decode(payload)
+        phase = raw.pop("phase")
+        cls = _PHASES[phase.pop("name")]
+        values = {name: msgspec.convert(value, type=_SNAPSHOT_FIELDS[name]) for name, value in raw.items()}
+        return Conversation(phase=msgspec.convert(phase, type=cls), **values)
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as fault:
+        raise StoredEventError(f"A stored snapshot is damaged: {fault}") from fault

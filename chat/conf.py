@@ -1,0 +1,213 @@
+"""The one reader of settings: environment variables to a frozen, typed object with units in the names.
+
+Knows each variable's name, default, form and meaning. Must not import Django: its settings import this.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from chat.core.calls import Policy
+from chat.errors import ConfigurationError
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conf:
+    """Every setting. Names in capitals are the environment's; `.env.example` explains each."""
+
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    openai_model: str = "gpt-5-mini"
+    database_url: str = ""
+    redis_url: str = ""
+    secret_key: str = ""
+    debug: bool = False
+    allowed_hosts: tuple[str, ...] = LOOPBACK_NAMES
+    csrf_trusted_origins: tuple[str, ...] = ()
+    agent_instructions: str = "You are a helpful assistant. Answer in Markdown."
+    agent_signup_open: bool = True
+    agent_behind_tls: bool = False
+    agent_connect_timeout_s: float = 10
+    agent_first_token_timeout_s: float = 120
+    agent_token_gap_timeout_s: float = 60
+    agent_answer_timeout_s: float = 1800
+    agent_upstream_connections_max: int = 2000
+    agent_attempts_max: int = 4
+    agent_backoff_first_s: float = 1
+    agent_backoff_max_s: float = 30
+    agent_retry_after_max_s: float = 300
+    agent_run_takeovers_max: int = 50
+    agent_checkpoint_interval_s: float = 1
+    agent_heartbeat_interval_s: float = 1
+    agent_heartbeat_timeout_s: float = 10
+    agent_tool_policies: tuple[tuple[str, Policy], ...] = ()
+    agent_tool_rounds_max: int = 50
+    agent_tool_result_max_characters: int = 20_000
+    agent_tool_output_max_characters: int = 200_000
+    agent_sandbox_memory_max_mib: int = 1024
+    agent_sandbox_folder_max_mib: int = 512
+    agent_sandbox_warm_kernels: int = 1
+    agent_sandbox_kernels_max: int = 16
+    agent_sandbox_idle_timeout_s: float = 900
+    agent_upload_max_mib: int = 50
+    agent_queue_max_messages: int = 50
+    agent_page_messages: int = 50
+    agent_html_frames_per_second_max: float = 30.0
+    agent_socket_backlog_max_frames: int = 1000
+    agent_slow_reader_timeout_s: float = 10
+    agent_sockets_max_per_user: int = 200
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the built-in scripted demo model answers."""
+        return not self.openai_api_key and not self.openai_base_url
+
+
+def read(root: Path, environ: Mapping[str, str]) -> Conf:
+    """The settings from the environment and from `.env` in `root`; the environment wins.
+
+    Makes and keeps a secret key under `var/` when none is set. Raises ConfigurationError with one line that
+    names the variable, the fault and a valid example.
+    """
+    written = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
+    known = {field.name.upper(): field for field in fields(Conf)}
+    given = written | dict(environ)
+    # Only in the file: other programs have variables of that form in the environment.
+    for name in written:
+        if name.startswith("AGENT_") and name not in known:
+            raise ConfigurationError(f"{name}: there is no such setting; .env.example lists every one")
+    values: dict[str, Any] = {}
+    for name, field in known.items():
+        text = given.get(name, "").strip()
+        if text:
+            form = _FORMS.get(name)
+            values[field.name] = form(name, text) if form else _typed(name, text, field.default)
+    values["database_url"] = values.get("database_url") or f"sqlite:///{root / 'var' / 'db.sqlite3'}"
+    values["secret_key"] = values.get("secret_key") or _kept_secret(root / "var" / "secret_key")
+    conf = Conf(**values)
+    if conf.agent_heartbeat_timeout_s < 2 * conf.agent_heartbeat_interval_s:
+        name, text = "AGENT_HEARTBEAT_TIMEOUT_S", str(conf.agent_heartbeat_timeout_s)
+        raise _fault(name, text, "is less than two of AGENT_HEARTBEAT_INTERVAL_S", "10")
+    return conf
+
+
+def _fault(name: str, text: str, fault: str, example: str) -> ConfigurationError:
+    shown = "***" if name in {"OPENAI_API_KEY", "SECRET_KEY", "DATABASE_URL", "REDIS_URL"} else repr(text)
+    return ConfigurationError(f"{name}: {shown} {fault}; a valid example: {name}={example}")
+
+
+def _typed(name: str, text: str, default: Any) -> Any:
+    """The value in the type of its default."""
+    if isinstance(default, bool):
+        if text.lower() not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+            raise _fault(name, text, "is neither true nor false", "true")
+        return text.lower() in {"true", "1", "yes", "on"}
+    if isinstance(default, int | float):
+        try:
+            number = float(text) if isinstance(default, float) or name.endswith("_S") else int(text)
+        except ValueError:
+            raise _fault(name, text, "is not a number", str(default)) from None
+        if not 0 < number < float("inf"):
+            raise _fault(name, text, "must be more than zero", str(default))
+        return number
+    return text
+
+
+def _url(*schemes: str, example: str) -> Callable[[str, str], str]:
+    def check(name: str, text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            is_whole = parts.scheme in schemes and (parts.scheme == "sqlite" or bool(parts.hostname))
+            _ = parts.port
+        except ValueError:
+            is_whole = False
+        if not is_whole:
+            raise _fault(name, text, f"is not an address of the form {' or '.join(schemes)}://…", example)
+        return text
+
+    return check
+
+
+def _secret(name: str, text: str) -> str:
+    if len(text) < 32:
+        example = "a random text of 50 characters"
+        raise _fault(name, text, "is shorter than 32 characters and could be guessed", example)
+    return text
+
+
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        try:
+            parts = urlsplit(origin)
+            _ = parts.port
+            is_origin = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            is_origin = is_origin and not (parts.path or parts.query or parts.fragment)
+        except ValueError:
+            is_origin = False
+        if not is_origin:
+            raise _fault(name, origin, "is not an origin with its scheme", "https://chat.example.com")
+    return origins
+
+
+def _policies(name: str, text: str) -> tuple[tuple[str, Policy], ...]:
+    policies: dict[str, Policy] = {}
+    for part in text.split(","):
+        tool, _, policy = (word.strip() for word in part.partition("="))
+        if not tool or policy not in set(Policy):
+            example = "execute_python=ask,current_time=auto,run_shell=never"
+            raise _fault(name, part.strip(), "is not a tool's name with ask, auto or never", example)
+        policies[tool] = Policy(policy)
+    return tuple(policies.items())
+
+
+def _hosts(name: str, text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip() for part in text.split(",") if part.strip())
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise _fault(name, host, "is not the name of a host, without scheme and port", "chat.example.com")
+    return hosts
+
+
+_HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
+_FORMS: dict[str, Callable[[str, str], Any]] = {
+    "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
+    "DATABASE_URL": _url(
+        "postgres", "postgresql", "sqlite", example="postgres://agentsite:password@localhost:5432/agentsite"
+    ),
+    "REDIS_URL": _url("redis", "rediss", example="redis://localhost:6379/0"),
+    "SECRET_KEY": _secret,
+    "AGENT_TOOL_POLICIES": _policies,
+    "ALLOWED_HOSTS": _hosts,
+    "CSRF_TRUSTED_ORIGINS": _origins,
+}
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret key of this installation, made on the first start and readable by its owner alone."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(50))
+    try:
+        # Two processes that start at once must agree: the first link wins.
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,72 @@
+"""Serves the site with daphne: migrates, makes a first superuser when there is none, and listens."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import signal
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from daphne.cli import CommandLineInterface
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from chat.web.server import PatientServer
+
+FIRST_USER = "admin"
+
+
+class Command(BaseCommand):
+    """`python manage.py serve`"""
+
+    help = "Migrate, make a first superuser when there is none, and serve with daphne."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Where to listen."""
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1")
+        parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Come up and stay until a signal ends it."""
+        call_command("migrate", verbosity=0, interactive=False)
+        self._make_first_superuser()
+        host, port = options["host"], options["port"]
+        _take_the_terminal()
+        self.stdout.write(f"Agentsite listens on http://{host}:{port}")
+        self.stdout.flush()
+        server = CommandLineInterface()
+        server.server_class = PatientServer
+        server.run(["-b", host, "-p", str(port), "-v", "0", "--no-server-name", "agentsite.asgi:application"])
+
+    def _make_first_superuser(self) -> None:
+        users = get_user_model()
+        if users.objects.filter(is_superuser=True).exists():
+            return
+        password = os.environ.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
+        users.objects.create_superuser(FIRST_USER, password=password)
+        if not os.environ.get("ADMIN_PASSWORD"):
+            self.stdout.write(f"First superuser: {FIRST_USER}, password: {password} (shown only now)")
+
+
+def _take_the_terminal() -> None:
+    """Under make, let Ctrl-C reach this process alone.
+
+    It would reach make as well, which then dies of it instead of telling how the server ended. A process that leads
+    its group has the terminal already, and without a terminal there is no Ctrl-C.
+    """
+    if not sys.stdin.isatty() or os.getpgrp() == os.getpid():
+        return
+    terminal = sys.stdin.fileno()
+    before = os.tcgetpgrp(terminal)
+    if before != os.getpgrp():
+        return
+    # Taking and giving back the terminal from the background would stop us; so would Ctrl-Z, with nobody to wake us.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    os.tcsetpgrp(terminal, os.getpid())
+    atexit.register(os.tcsetpgrp, terminal, before)

@@ -1,0 +1,197 @@
+"""Runs one tool call.
+
+Knows claims, time-outs, output in flight and how long results are cut. Must not know sandboxes, sockets, or who owns
+its task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from chat.clock import now_ms
+from chat.conf import Conf
+from chat.core.calls import Artifact, CallState
+from chat.core.effects import RunTool
+from chat.core.events import Event, TerminalEvent, ToolEnded, ToolStarted
+from chat.core.ids import CallId, ConversationId
+from chat.core.runs import STOPPED_RESULT
+from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile, ToolResult
+
+logger = logging.getLogger(__name__)
+
+LEFT_RESULT = "The server was shut down while this ran, which stopped it."
+
+
+class OutputSink(Protocol):
+    """Where output goes while the tool runs."""
+
+    def append(self, stream: str, text: str) -> None:
+        """Add text."""
+        ...
+
+    def text(self) -> str:
+        """All of it so far, within its bound."""
+        ...
+
+
+class Outside(Protocol):
+    """What a tool call needs of the world around it."""
+
+    async def report(self, conversation_id: ConversationId, event: Event) -> int | None:
+        """Let an event happen. Its `seq`, or None when it was refused."""
+        ...
+
+    def open_output(self, conversation_id: ConversationId, order: RunTool) -> OutputSink:
+        """The place for the output."""
+        ...
+
+    async def save_output(self, order: RunTool, output: str) -> None:
+        """Keep the output so far."""
+        ...
+
+    async def keep_file(self, conversation_id: ConversationId, file: ToolFile) -> Artifact:
+        """Keep a file."""
+        ...
+
+
+class Execution:
+    """One order to a tool, from the claim to its end."""
+
+    def __init__(
+        self,
+        conversation_id: ConversationId,
+        order: RunTool,
+        *,
+        outside: Outside,
+        tools: Mapping[str, Tool],
+        conf: Conf,
+    ) -> None:
+        self._conversation_id = conversation_id
+        self._order = order
+        self._outside = outside
+        self._tool = tools.get(order.tool)
+        self._conf = conf
+        self._sink: OutputSink | None = None
+        self._is_claimed = False
+
+    @property
+    def conversation_id(self) -> ConversationId:
+        """Whose call it is."""
+        return self._conversation_id
+
+    @property
+    def call_id(self) -> CallId:
+        """Which call it is."""
+        return self._order.call_id
+
+    def output(self, text: str, *, stream: str = "stdout") -> None:
+        """Show this to everybody who looks on, at once."""
+        if self._sink is not None and text:
+            self._sink.append("stderr" if stream == "stderr" else "stdout", storable(text))
+
+    async def perform(self) -> TerminalEvent:
+        """Claim the call, run it, and return how it ended."""
+        await self._claim()
+        if not self._is_claimed:
+            return self.interrupted()
+        self._sink = self._outside.open_output(self._conversation_id, self._order)
+        saver = asyncio.create_task(self._save_now_and_then(self._sink), name=f"output {self._order.call_id}")
+        try:
+            return await self._run()
+        finally:
+            saver.cancel()
+            await asyncio.wait({saver})
+
+    async def _claim(self) -> None:
+        order = self._order
+        claim = ToolStarted(run_id=order.run_id, call_id=order.call_id, execution_no=order.execution_no, at_ms=now_ms())
+        claiming = asyncio.ensure_future(self._outside.report(self._conversation_id, claim))
+        try:
+            await asyncio.shield(claiming)
+        finally:
+            # Whoever is cancelled meanwhile must know whether the call is theirs to end.
+            await asyncio.wait({claiming})
+            self._is_claimed = claiming.exception() is not None or claiming.result() is not None
+
+    async def _run(self) -> TerminalEvent:
+        if self._tool is None:
+            return self._ended(CallState.FAILED, f"There is no tool named {self._order.tool} any more.")
+        deadline = asyncio.timeout(self._tool.timeout_s)
+        try:
+            arguments = self._tool.parse(self._order.arguments)
+            async with deadline:
+                result = await self._tool.function(self, **arguments)
+            if isinstance(result, str):
+                result = ToolResult(text=result)
+            files = [await self._keep(file) for file in result.files]
+        except (ToolFailedError, ArgumentsError) as fault:
+            return self._ended(CallState.FAILED, str(fault))
+        except Exception as fault:
+            if deadline.expired():
+                return self._ended(CallState.FAILED, f"It took longer than {self._tool.timeout_s:g} s and was stopped.")
+            logger.exception("The tool %s crashed in conversation %s", self._tool.name, self._conversation_id)
+            return self._ended(CallState.FAILED, f"The tool crashed: {type(fault).__name__}.")
+        outcome = CallState.FAILED if result.has_failed else CallState.SUCCEEDED
+        return self._ended(outcome, result.text, tuple(files))
+
+    async def _keep(self, file: ToolFile) -> Artifact:
+        storable_file = replace(file, name=storable(file.name), mime=storable(file.mime))
+        return await self._outside.keep_file(self._conversation_id, storable_file)
+
+    async def _save_now_and_then(self, sink: OutputSink) -> None:
+        saved = ""
+        while True:
+            await asyncio.sleep(self._conf.agent_checkpoint_interval_s)
+            output = sink.text()
+            if output == saved:
+                continue
+            try:
+                await self._outside.save_output(self._order, output)
+            except Exception:
+                logger.exception("What a tool printed could not be saved; it is tried again")
+            else:
+                saved = output
+
+    def interrupted(self) -> TerminalEvent:
+        """The call was cancelled, and nothing of it runs any more."""
+        return self._ended(CallState.STOPPED, STOPPED_RESULT)
+
+    def crashed(self) -> TerminalEvent:
+        """Something nobody foresaw, after which it is not known what the tool has done."""
+        return self._ended(CallState.FAILED, "Something went wrong on this server while it ran.")
+
+    async def left(self) -> TerminalEvent | None:
+        """The process ends and took the tool with it: it was stopped."""
+        return self._ended(CallState.STOPPED, LEFT_RESULT)
+
+    def _ended(self, outcome: CallState, result: str, artifacts: tuple[Artifact, ...] = ()) -> TerminalEvent:
+        return ToolEnded(
+            run_id=self._order.run_id,
+            call_id=self._order.call_id,
+            execution_no=self._order.execution_no,
+            outcome=outcome.value,
+            output=self._sink.text() if self._sink else "",
+            result=cut(result, self._conf.agent_tool_result_max_characters),
+            artifacts=artifacts,
+            at_ms=now_ms(),
+            is_claimed=self._is_claimed,
+        )
+
+
+def storable(text: str) -> str:
+    """The text without NUL and halves of character pairs, which can be neither stored nor sent."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def cut(text: str, limit_characters: int) -> str:
+    """The text, or its beginning and end with a note of how much is left out; without what can't be stored."""
+    text = storable(text)
+    if len(text) <= limit_characters:
+        return text
+    half = limit_characters // 2
+    note = f"\n[… {len(text) - 2 * half:,} of {len(text):,} characters left out …]\n"
+    return text[:half] + note + text[len(text) - half :]

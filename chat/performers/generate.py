@@ -1,0 +1,306 @@
+"""Asks the model for one answer.
+
+Knows back-off, text in flight and what an answer took. Must not know sockets, or who owns its task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from chat.clock import now_ms
+from chat.conf import Conf
+from chat.core import prompt
+from chat.core.calls import Policy, Proposal, ToolCall
+from chat.core.effects import StartGeneration
+from chat.core.events import (
+    Event,
+    GenerationCompleted,
+    GenerationDelayed,
+    GenerationFailed,
+    GenerationInterrupted,
+    GenerationStarted,
+    TerminalEvent,
+)
+from chat.core.ids import ConversationId, MessageId
+from chat.core.messages import Failure, Message, Telemetry
+from chat.llm.port import Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
+from chat.llm.port import ToolCall as CalledTool
+from chat.tools.registry import ArgumentsError, Tool
+
+# Longer than any tool's name; a model may write anything there.
+TOOL_NAME_LIMIT_CHARACTERS = 200
+
+CRASHED = Failure(
+    fault=ModelFault.UNKNOWN.value,
+    words="Something went wrong on this server while it answered. Press Retry; the log says more.",
+)
+
+
+class Sink(Protocol):
+    """Where text goes while it streams."""
+
+    length: int
+    reasoning_length: int
+
+    def append(self, text: str, reasoning: str = "") -> None:
+        """Add text."""
+        ...
+
+    def since(self, offset: int) -> str:
+        """The text from an offset."""
+        ...
+
+    def reasoning_since(self, offset: int) -> str:
+        """The thinking from an offset."""
+        ...
+
+
+class Outside(Protocol):
+    """What a generation needs of the world around it."""
+
+    async def report(self, conversation_id: ConversationId, event: Event) -> int | None:
+        """Let an event happen. Its `seq`, or None when it was refused."""
+        ...
+
+    def open_text(self, conversation_id: ConversationId, order: StartGeneration, seq: int) -> Sink:
+        """The place for the text."""
+        ...
+
+    async def transcript(
+        self, conversation_id: ConversationId
+    ) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
+        """Every message, in order, and the calls of each answer."""
+        ...
+
+    async def save_text(
+        self, conversation_id: ConversationId, order: StartGeneration, text: str, reasoning: str
+    ) -> bool:
+        """Keep the text so far. False when the order is not the run's any more."""
+        ...
+
+
+class Generation:
+    """One order to the model, from the request to its end."""
+
+    def __init__(
+        self,
+        conversation_id: ConversationId,
+        order: StartGeneration,
+        *,
+        outside: Outside,
+        model: Model,
+        tools: Mapping[str, Tool],
+        conf: Conf,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._conversation_id = conversation_id
+        self._order = order
+        self._outside = outside
+        self._model = model
+        self._tools = tools
+        self._proposals: list[Proposal] = []
+        self._notices: list[str] = []
+        self._conf = conf
+        self._sleep = sleep
+        self._sink: Sink | None = None
+        self._saving: asyncio.Task[bool] | None = None
+        self._asked_at_s = 0.0
+        self._first_token_ms: int | None = None
+        self._end = Ended(finish_reason="", usage=None, model="")
+
+    async def perform(self) -> TerminalEvent:
+        """Ask, again after back-off where that may help, and return how it ended."""
+        attempt = 1
+        while True:
+            started = GenerationStarted(
+                run_id=self._order.run_id,
+                generation_no=self._order.generation_no,
+                attempt=attempt,
+                at_ms=now_ms(),
+            )
+            seq = await self._outside.report(self._conversation_id, started)
+            if seq is None:
+                return self.interrupted()
+            if self._sink is None:
+                self._sink = self._outside.open_text(self._conversation_id, self._order, seq)
+            try:
+                return await self._ask(self._sink)
+            except ModelError as error:
+                delay_s = self._delay_s(error, attempt)
+                if delay_s is None:
+                    return self._failed(Failure(fault=error.fault.value, words=error.words))
+                await self._announce_delay(error, attempt, delay_s)
+                await self._sleep(delay_s)
+                attempt += 1
+
+    async def _ask(self, sink: Sink) -> TerminalEvent:
+        transcript, calls = await self._outside.transcript(self._conversation_id)
+        messages = prompt.build(
+            transcript,
+            calls,
+            instructions=self._conf.agent_instructions,
+            answer_id=self._order.message_id,
+        )
+        self._asked_at_s = time.monotonic()
+        try:
+            async with self._model.ask(messages, tools=self._specs()) as chunks:
+                saved_at_s = self._asked_at_s
+                async for batch in chunks:
+                    text = "".join([chunk.text for chunk in batch if isinstance(chunk, Text)])
+                    reasoning = "".join([chunk.text for chunk in batch if isinstance(chunk, Reasoning)])
+                    for chunk in batch:
+                        if isinstance(chunk, CalledTool):
+                            self._proposals.append(self._proposal(chunk))
+                        elif isinstance(chunk, Notice):
+                            self._notices.append(chunk.words)
+                        elif isinstance(chunk, Ended):
+                            self._end = chunk
+                    if not text and not reasoning:
+                        continue
+                    if self._first_token_ms is None:
+                        self._first_token_ms = self._elapsed_ms()
+                    sink.append(text, reasoning)
+                    now_s = time.monotonic()
+                    if now_s - saved_at_s >= self._conf.agent_checkpoint_interval_s:
+                        saved_at_s = now_s
+                        if not self._checkpoint(sink):
+                            return self.interrupted()
+        finally:
+            await self._settle_checkpoint()
+        return GenerationCompleted(
+            run_id=self._order.run_id,
+            generation_no=self._order.generation_no,
+            text=sink.since(0),
+            reasoning=sink.reasoning_since(0),
+            telemetry=self._telemetry(),
+            at_ms=now_ms(),
+            calls=tuple(self._proposals),
+        )
+
+    def _specs(self) -> tuple[ToolSpec, ...]:
+        """The tools that the model is told of; none once it has called often enough in this run."""
+        if self._order.generation_no > self._conf.agent_tool_rounds_max:
+            return ()
+        return tuple(
+            ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)
+            for tool in self._tools.values()
+            if self._policy(tool) is not Policy.NEVER
+        )
+
+    def _policy(self, tool: Tool) -> Policy:
+        return dict(self._conf.agent_tool_policies).get(tool.name, tool.policy)
+
+    def _proposal(self, chunk: CalledTool) -> Proposal:
+        tool = self._tools.get(chunk.name)
+        policy, problem = Policy.NEVER, ""
+        if tool is None:
+            problem = f"There is no tool named {chunk.name!r}. There are: {', '.join(self._tools) or 'none'}."
+        else:
+            policy = self._policy(tool)
+            try:
+                tool.parse(chunk.arguments)
+            except ArgumentsError as fault:
+                problem = str(fault)
+        return Proposal(
+            provider_id=chunk.call_id,
+            tool=chunk.name[:TOOL_NAME_LIMIT_CHARACTERS],
+            arguments=chunk.arguments or "{}",
+            policy=policy,
+            problem=problem,
+        )
+
+    def _checkpoint(self, sink: Sink) -> bool:
+        """Begin to save the text so far beside the stream. False when the last save found the order gone."""
+        if self._saving is not None:
+            if not self._saving.done():
+                return True
+            # A save that failed is tried again by this one; only a clear no ends the work.
+            if self._saving.exception() is None and not self._saving.result():
+                return False
+        self._saving = asyncio.create_task(
+            self._outside.save_text(self._conversation_id, self._order, sink.since(0), sink.reasoning_since(0)),
+            name=f"checkpoint {self._order.run_id}",
+        )
+        return True
+
+    async def _settle_checkpoint(self) -> None:
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+            self._saving.exception()
+
+    async def _announce_delay(self, error: ModelError, attempt: int, delay_s: float) -> None:
+        await self._outside.report(
+            self._conversation_id,
+            GenerationDelayed(
+                run_id=self._order.run_id,
+                generation_no=self._order.generation_no,
+                attempt=attempt,
+                failure=Failure(fault=error.fault.value, words=error.words),
+                until_ms=now_ms() + round(delay_s * 1000),
+                at_ms=now_ms(),
+            ),
+        )
+
+    def _delay_s(self, error: ModelError, attempt: int) -> float | None:
+        """How long to wait before asking again; None when that would not help or is not wanted."""
+        has_text = self._sink is not None and bool(self._sink.length or self._sink.reasoning_length)
+        if has_text or not error.is_transient or attempt >= self._conf.agent_attempts_max:
+            return None
+        if error.retry_after_s is not None:
+            return error.retry_after_s if error.retry_after_s <= self._conf.agent_retry_after_max_s else None
+        longest_s = min(self._conf.agent_backoff_max_s, self._conf.agent_backoff_first_s * 2.0 ** (attempt - 1))
+        # Half fixed and half by chance, so that conversations that failed together do not come back together.
+        return longest_s * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+
+    def interrupted(self) -> TerminalEvent:
+        """The answer was cancelled."""
+        return GenerationInterrupted(
+            run_id=self._order.run_id,
+            generation_no=self._order.generation_no,
+            text=self._sink.since(0) if self._sink else "",
+            reasoning=self._sink.reasoning_since(0) if self._sink else "",
+            telemetry=self._telemetry(),
+            at_ms=now_ms(),
+        )
+
+    def crashed(self) -> TerminalEvent:
+        """Something nobody foresaw."""
+        return self._failed(CRASHED)
+
+    async def left(self) -> TerminalEvent | None:
+        """The process ends: save the text, because another process will ask again."""
+        if self._sink is not None and (self._sink.length or self._sink.reasoning_length):
+            await self._outside.save_text(
+                self._conversation_id, self._order, self._sink.since(0), self._sink.reasoning_since(0)
+            )
+        return None
+
+    def _failed(self, failure: Failure) -> TerminalEvent:
+        return GenerationFailed(
+            run_id=self._order.run_id,
+            generation_no=self._order.generation_no,
+            text=self._sink.since(0) if self._sink else "",
+            reasoning=self._sink.reasoning_since(0) if self._sink else "",
+            failure=failure,
+            telemetry=self._telemetry(),
+            at_ms=now_ms(),
+        )
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._asked_at_s) * 1000)
+
+    def _telemetry(self) -> Telemetry:
+        usage = self._end.usage
+        return Telemetry(
+            model=self._end.model,
+            finish_reason=self._end.finish_reason,
+            notice=" ".join(self._notices),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            first_token_ms=self._first_token_ms,
+            total_ms=self._elapsed_ms() if self._asked_at_s else None,
+        )

@@ -1,0 +1,2 @@
+"""Turns values into HTML: fragments, Markdown, element ids. Knows templates; knows nothing of sockets,
+models or rules."""

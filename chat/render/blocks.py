@@ -1,0 +1,370 @@
+"""Where the blocks of a growing text begin and end.
+
+Knows: lines, which blocks can't change any more, and which block is open. Must not know: how a page is kept up
+to date, line endings other than a newline.
+
+Blocks settle on complete lines only: a part of a line can still change what the lines before it are. They are
+then rendered once, for good. Everything here depends on the text so far alone, never on how it was cut.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from markdown_it.token import Token
+
+from chat.render.markdown import Environment, parse_blocks, render_blocks
+from chat.render.open_block import (
+    BLOCK_START,
+    LIST_ITEM,
+    MARKS_ONLY,
+    Fence,
+    OpenBlock,
+    Paragraph,
+    Table,
+    View,
+    Whole,
+    make_tight,
+    preview,
+)
+from chat.render.open_list import List
+
+# What a line is, is clear from its first characters.
+_HEAD_CHARS: Final = 24
+# A line that could have begun a block and did not costs a parse of the open block; a large one must grow by a
+# quarter before the next such line is looked at.
+_PATIENT_CHARS: Final = 8_000
+
+# Blocks that a blank line ends.
+_ENDED_BY_BLANK: Final = frozenset(
+    ("paragraph_open", "heading_open", "table_open", "blockquote_open", "hr", "math_block", "definition")
+)
+# Blocks that are complete with their last line.
+_COMPLETE: Final = frozenset(("heading_open", "hr", "math_block"))
+# A short block of each kind: the parser is asked whether a line begins a new block after it.
+_SAMPLES: Final = {
+    "paragraph_open": "x\n",
+    "definition": "x\n",
+    "blockquote_open": "> x\n",
+    "table_open": "a|b\n-|-\na|b\n",
+    "code_block": "    x\n",
+}
+# A line of marks, and the opening of a fence, is not shown before it is complete or this long.
+_HELD_CHARS: Final = 200
+
+_OPENS_FENCE: Final = re.compile(r" {0,3}(?:```[^`]*|~~~.*)", re.DOTALL)
+_OPENS_MATH: Final = re.compile(r"\s*(?:\$\$|\\\[)")
+_BEGINS_WHOLE: Final = re.compile(r" {0,3}(?:#{1,6}(?:\s|$)|\$\$|\\\[)| {4}| {0,3}\t")
+_QUOTE_MARK: Final = re.compile(r" {0,3}>[ ]?")
+# Lists and quotes in one another are drawn whole from this depth on: each level is two more elements in the tail.
+_MAX_DEPTH: Final = 6
+
+
+class _Definitions(dict[str, Any]):
+    """Link definitions; remembers the labels that were looked up in vain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self.missed.add(key)
+        return super().get(key, default)
+
+
+class Blocks:
+    """A text as settled blocks and one that is open."""
+
+    def __init__(self, *, depth: int = 0, is_tight: bool = False) -> None:
+        # How many quotes and list items this text is in, and whether its paragraphs are bare text.
+        self._depth = depth
+        self._is_tight = is_tight
+        # HTML of finished top-level blocks; append-only.
+        self.settled: list[str] = []
+        # Whether a link was used before it was defined.
+        self.is_stale = False
+        self._definitions = _Definitions()
+        self._env: Environment = {"references": self._definitions}
+        # Complete lines of what is not settled yet, and the parts of the last line.
+        self._lines: list[str] = []
+        self._lines_chars = 0
+        self._pieces: list[str] = []
+        self._head = ""
+        self._line_chars = 0
+        self._is_marks_only = True
+        self._line_number = 0
+        self._block: OpenBlock | None = None
+        self._kind = ""
+        self._is_after_blank = False
+        # No question to the parser before the open block has this many characters.
+        self._patience_chars = 0
+        # The block that the last line begins, before it is complete; with the HTML of the block before it.
+        self._next: tuple[OpenBlock, str] | None = None
+
+    @property
+    def cost(self) -> int:
+        """Characters that the next view may have to parse again."""
+        block = self._next[0] if self._next is not None else self._block
+        if block is None:
+            return 0
+        return block.cost + (0 if isinstance(block, Paragraph | Fence | Quote | List) else self._line_chars)
+
+    def feed(self, text: str) -> None:
+        """The text goes on with `text`, of which the only line endings are newlines."""
+        first, *others = text.split("\n")
+        self._add(first)
+        for other in others:
+            self._end_line()
+            self._add(other)
+
+    def finish(self) -> None:
+        """The text is complete: settle the rest."""
+        if self._lines or self._pieces:
+            self._settle("\n".join([*self._lines, "".join(self._pieces)]))
+            self._reset_line()
+            self._restart([])
+
+    def view(self) -> str | View:
+        """What is not settled, as far as it is known."""
+        if isinstance(self._block, Fence):
+            return self._block.view(self._pieces)
+        is_held = self._line_chars < _HELD_CHARS and (
+            self._is_marks_only or _OPENS_FENCE.fullmatch(self._head) is not None
+        )
+        if is_held or (self._block is not None and not self._splits_off()):
+            self._next = None
+        elif self._next is None:
+            before = preview(_text(self._lines), self._env, is_tight=self._is_tight) if self._lines else ""
+            self._next = (self._begun_block(), before)
+        if self._next is not None:
+            block, before = self._next
+            view = block.view(self._pieces)
+            return before + view if isinstance(view, str) else replace(view, head=before + view.head)
+        if self._block is None:
+            return ""
+        return self._block.view(() if is_held else self._pieces)
+
+    def _splits_off(self) -> bool:
+        """Whether the last line, as far as it is known, begins a block after the open one."""
+        if not self._may_begin_block(self._head):
+            return False
+        if self._kind == "paragraph_open" and any(_OPENS_MATH.match(line) for line in self._lines):
+            return False
+        sample = self._block.sample if isinstance(self._block, List) else _SAMPLES.get(self._kind, "")
+        if self._is_after_blank:
+            sample += "\n"
+        firsts = _first_tokens(parse_blocks(sample + self._head, {"references": {}}))
+        return bool(firsts) and _first_line(firsts[-1].map) == sample.count("\n")
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+            self._line_chars += len(text)
+            self._is_marks_only = self._is_marks_only and MARKS_ONLY.fullmatch(text) is not None
+            if len(self._head) < _HEAD_CHARS:
+                self._head = (self._head + text)[:_HEAD_CHARS]
+
+    def _end_line(self) -> None:
+        pieces = self._pieces
+        line = "".join(pieces)
+        self._reset_line()
+        self._line_number += 1
+        is_blank = not line.strip(" \t")
+        if is_blank and not self._lines:
+            return
+        self._lines.append(line)
+        self._lines_chars += len(line) + 1
+        if isinstance(self._block, Fence):
+            if self._block.is_closed_by(line):
+                self._settle(_text(self._lines))
+                self._restart([])
+            else:
+                self._block.end_line(pieces)
+        elif is_blank and self._kind in _ENDED_BY_BLANK:
+            self._evaluate(pieces)
+        elif is_blank and self._block is not None:
+            self._block.end_line(pieces)
+            self._is_after_blank = True
+        elif self._block is None or self._may_begin_block(line):
+            self._evaluate(pieces)
+        else:
+            self._block.end_line(pieces)
+            self._is_after_blank = False
+
+    def _reset_line(self) -> None:
+        self._pieces = []
+        self._head = ""
+        self._line_chars = 0
+        self._is_marks_only = True
+        self._next = None
+
+    def _may_begin_block(self, line: str) -> bool:
+        """Cheap and generous: whether to ask the parser if `line` begins a block after the open one."""
+        block = self._block
+        if isinstance(block, List):
+            if block.is_item(line) and not MARKS_ONLY.fullmatch(line):
+                return False
+            return self._is_after_blank or BLOCK_START.match(line) is not None
+        if self._kind in ("paragraph_open", "definition", "table_open"):
+            return BLOCK_START.match(line) is not None
+        if self._kind == "blockquote_open":
+            return not line.lstrip(" ").startswith(">") and BLOCK_START.match(line) is not None
+        return True
+
+    def _evaluate(self, pieces: Sequence[str]) -> None:
+        """Ask the parser where the last block begins; settle what is before it."""
+        if self._lines_chars < self._patience_chars and self._block is not None:
+            self._block.end_line(pieces)
+            return
+        firsts = _first_tokens(parse_blocks(_text(self._lines), {"references": {}}))
+        if not firsts:
+            self._restart([])
+            return
+        last = len(firsts) - 1
+        # A definition may still find its title on the next line.
+        start = _first_line(firsts[last].map)
+        while last and firsts[last - 1].type == "definition" and self._lines[start - 1].strip():
+            last -= 1
+            start = _first_line(firsts[last].map)
+        kind = firsts[-1].type
+        is_blank = not self._lines[-1].strip(" \t")
+        # A line with a bar may still become the head of a table, whatever it looks like now.
+        is_complete = kind in _COMPLETE and "|" not in self._lines[-1]
+        if is_complete or (is_blank and kind in _ENDED_BY_BLANK):
+            self._settle(_text(self._lines))
+            self._restart([])
+            return
+        if start == 0 and kind == self._kind and not is_blank and self._block is not None:
+            self._block.end_line(pieces)
+            if self._lines_chars > _PATIENT_CHARS:
+                self._patience_chars = self._lines_chars * 5 // 4
+            return
+        if start:
+            self._settle(_text(self._lines[:start]))
+        self._restart(self._lines[start:], firsts[last].type)
+        self._is_after_blank = is_blank
+
+    def _settle(self, text: str) -> None:
+        new: dict[str, Any] = {}
+        tokens = parse_blocks(text, {"references": new})
+        for label, definition in new.items():
+            self.is_stale = self.is_stale or label in self._definitions.missed
+            self._definitions.setdefault(label, definition)
+        if self._is_tight:
+            make_tight(tokens)
+        html = render_blocks(tokens, self._env)
+        if html:
+            self.settled.append(html)
+
+    def _restart(self, lines: list[str], kind: str = "") -> None:
+        self._lines = lines
+        self._lines_chars = sum(map(len, lines)) + len(lines)
+        self._kind = kind
+        key = f"{self._line_number - len(lines)}:{kind}"
+        self._block = self._open_block(kind, key, lines) if lines else None
+        self._is_after_blank = False
+        self._patience_chars = 0
+
+    def _open_block(self, kind: str, key: str, lines: Sequence[str]) -> OpenBlock:
+        """The open block that `lines` are. `kind` is the type of its first token."""
+        block: OpenBlock
+        rest = lines
+        match kind:
+            case "paragraph_open":
+                block = self._paragraph(key)
+            case "fence" if "|" not in lines[0]:
+                block = Fence(key, lines[0])
+                rest = lines[1:]
+            case "table_open":
+                block = Table(key, self._env, lines[:2])
+                rest = lines[2:]
+            case "bullet_list_open" | "ordered_list_open" if LIST_ITEM.match(lines[0]) and not self._is_deep:
+                block = List(key, self._env, lines[0], self._inside)
+            case "blockquote_open" if not self._is_deep:
+                block = Quote(key, self._inside(is_tight=False))
+            case _:
+                block = Whole(self._env)
+        for line in rest:
+            block.end_line((line,))
+        return block
+
+    def _begun_block(self) -> OpenBlock:
+        """The block that the last line begins, of which more than marks is known."""
+        item = LIST_ITEM.match(self._head)
+        quote = _QUOTE_MARK.match(self._head)
+        if _BEGINS_WHOLE.match(self._head) or (self._is_deep and (item or quote)):
+            return Whole(self._env)
+        if item is not None:
+            kind = "bullet_list_open" if item[2] in "-+*" else "ordered_list_open"
+            return List(f"{self._line_number}:{kind}", self._env, self._head, self._inside)
+        if quote is not None:
+            return Quote(f"{self._line_number}:blockquote_open", self._inside(is_tight=False))
+        return self._paragraph(f"{self._line_number}:paragraph_open")
+
+    def _paragraph(self, key: str) -> Paragraph:
+        if self._is_tight:
+            return Paragraph(key, self._env, head="", foot="")
+        return Paragraph(key, self._env)
+
+    @property
+    def _is_deep(self) -> bool:
+        return self._depth >= _MAX_DEPTH
+
+    def _inside(self, *, is_tight: bool) -> "Blocks":
+        blocks = Blocks(depth=self._depth + 1, is_tight=is_tight)
+        blocks._definitions.update(self._definitions)
+        return blocks
+
+
+class Quote:
+    """A quote: a text in itself, without its marks."""
+
+    def __init__(self, key: str, blocks: Blocks) -> None:
+        self._key = key
+        self._blocks = blocks
+        self._taken_pieces = 0
+
+    @property
+    def cost(self) -> int:
+        return self._blocks.cost
+
+    def end_line(self, pieces: Sequence[str]) -> None:
+        self._take(pieces)
+        self._blocks.feed("\n")
+        self._taken_pieces = 0
+
+    def view(self, pieces: Sequence[str]) -> View:
+        self._take(pieces)
+        return View(
+            key=self._key,
+            head='<blockquote dir="auto">\n',
+            foot="</blockquote>\n",
+            tag="div",
+            grown=self._blocks.settled,
+            live=self._blocks.view(),
+        )
+
+    def _take(self, pieces: Sequence[str]) -> None:
+        if self._taken_pieces or not pieces:
+            text = "".join(pieces[self._taken_pieces :])
+        else:
+            line = "".join(pieces)
+            mark = _QUOTE_MARK.match(line)
+            text = line[mark.end() :] if mark is not None else line
+        self._blocks.feed(text)
+        self._taken_pieces = len(pieces)
+
+
+def _first_tokens(tokens: Sequence[Token]) -> list[Token]:
+    """The token that begins each top-level block."""
+    return [token for token in tokens if token.level == 0 and token.nesting >= 0]
+
+
+def _first_line(lines: list[int] | None) -> int:
+    return lines[0] if lines else 0
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,284 @@
+"""The pieces of the page. One template for each swap target: the page and the sockets share it.
+
+Knows templates and what they show. Must not know sockets, requests or rows.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.template.loader import get_template
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import mark_safe
+
+from chat.core.calls import UNDER_WAY, ToolCall
+from chat.core.messages import Message, MessageState, Role
+from chat.core.state import AwaitingApproval, Conversation, Generating, Hold, RunningTools, Stopping
+from chat.render import ids
+from chat.render.calls import approval_words, artifact_context, call_context, seconds
+from chat.render.markdown import render
+from chat.render.markdown_stream import Append, MarkdownStream, Operation, Replace
+
+HELD_WORDS = {
+    Hold.STOPPED: "Held because you pressed Stop.",
+    Hold.FAILED: "Held because the last response failed.",
+}
+FINISH_NOTES = {
+    "length": "The response reached the model's length limit.",
+    "content_filter": "The model's provider cut this response by its content rules.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """A message's text as HTML: finished blocks, and the open end while it streams."""
+
+    settled: str
+    tail: str
+
+
+def drawn(message: Message) -> Drawn:
+    """The HTML of an answer's text."""
+    if message.state is not MessageState.STREAMING:
+        return Drawn(settled=render(message.content), tail="")
+    stream = MarkdownStream(ids.message(message.message_id))
+    stream.feed(message.content)
+    stream.flush()
+    return Drawn(settled="".join(stream.settled), tail=stream.tail())
+
+
+def message_context(message: Message, text: Drawn | None = None, *, calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
+    """What the templates of a message show. `calls`: those that it made."""
+    took = message.telemetry
+    is_answer = message.role is Role.ASSISTANT
+    if text is None and is_answer:
+        text = drawn(message)
+    facts = [
+        ("Model", took.model),
+        ("Tokens", _tokens(took.prompt_tokens, took.completion_tokens)),
+        ("First text after", seconds(took.first_token_ms)),
+        ("Whole response", seconds(took.total_ms)),
+    ]
+    return {
+        "id": message.message_id,
+        "position": message.position,
+        "role": message.role.value,
+        "state": message.state.value,
+        "text": "" if is_answer else message.content,
+        "settled_html": mark_safe(text.settled) if text else "",  # noqa: S308 - made by our renderer
+        "tail_html": mark_safe(text.tail) if text else "",  # noqa: S308 - made by our renderer
+        "reasoning": message.reasoning,
+        "attachments": [artifact_context(file) for file in message.attachments],
+        "created_at": datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC),
+        "finish_note": " ".join(filter(None, (FINISH_NOTES.get(took.finish_reason, ""), took.notice))),
+        "failure_words": message.failure.words if message.failure else "",
+        "facts": [(label, value) for label, value in facts if value],
+        "calls": [call_context(call) for call in calls],
+    }
+
+
+def message_contexts(messages: Iterable[Message], calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
+    """The same for many messages and their calls."""
+    calls = tuple(calls)
+    return [
+        message_context(message, calls=[call for call in calls if call.message_id == message.message_id])
+        for message in messages
+    ]
+
+
+def _tokens(prompt: int | None, completion: int | None) -> str:
+    if prompt is None and completion is None:
+        return ""
+    return f"{'?' if prompt is None else prompt} in, {'?' if completion is None else completion} out"
+
+
+def queue_context(state: Conversation) -> dict[str, Any]:
+    """What the tray shows."""
+    return {
+        "items": [
+            {
+                "id": item.message_id,
+                "content": item.content,
+                "delivery": item.delivery.value,
+                "is_edited": item.is_edited,
+                "attachments": item.attachments,
+            }
+            for item in state.queue
+        ],
+        "held": state.held.value if state.held else "",
+        "held_words": HELD_WORDS[state.held] if state.held else "",
+    }
+
+
+def status_context(state: Conversation) -> dict[str, Any]:
+    """The one line that says what is going on and why."""
+    phase = state.phase
+    until_ms: int | None = None
+    if isinstance(phase, Generating) and phase.delay is not None:
+        return {"words": f"{phase.delay.failure.words} Trying again in", "until_ms": phase.delay.until_ms}
+    if isinstance(phase, Generating):
+        words = "AI is responding…"
+    elif isinstance(phase, AwaitingApproval):
+        words = approval_words(state)
+    elif isinstance(phase, RunningTools):
+        tools = [call.tool for call in phase.calls if call.state in UNDER_WAY]
+        words = f"Running {', '.join(tools)}…"
+    elif isinstance(phase, Stopping):
+        words = "Stopping…"
+    else:
+        words = {
+            None: "",
+            MessageState.COMPLETE: "Response complete",
+            MessageState.INTERRUPTED: "Response interrupted",
+            MessageState.FAILED: "Response failed",
+            MessageState.STREAMING: "",
+        }[state.outcome]
+    parts = [words] if words else []
+    if state.queue:
+        waits = f"{len(state.queue)} queued"
+        if state.held:
+            waits += ", held"
+        elif state.run is None:
+            waits += ", waiting for your edit"
+        parts.append(waits)
+    return {"words": " · ".join(parts), "until_ms": until_ms}
+
+
+def controls_context(state: Conversation) -> dict[str, Any]:
+    """What Send and Stop show."""
+    return {"is_busy": state.run is not None, "is_stopping": isinstance(state.phase, Stopping)}
+
+
+def entry_context(conversation_id: UUID, title: str, phase: str) -> dict[str, Any]:
+    """A line of the list of conversations."""
+    return {"id": conversation_id, "title": title, "phase": phase, "url": f"/c/{conversation_id}/"}
+
+
+def _part(name: str, **context: Any) -> str:
+    html: str = get_template(f"chat/{name}.html").render(context)
+    return html
+
+
+def message(
+    value: Message,
+    *,
+    conversation_id: UUID,
+    text: Drawn | None = None,
+    calls: Iterable[ToolCall] = (),
+    oob: str = "",
+) -> str:
+    """A whole message, with the calls that it made."""
+    return _part(
+        "message",
+        message=message_context(value, text, calls=calls),
+        conversation={"id": conversation_id},
+        oob=oob,
+    )
+
+
+def message_end(value: Message, *, conversation_id: UUID) -> str:
+    """What changes on a message around its text when it ends: its attributes and its foot."""
+    context = message_context(value, Drawn(settled="", tail=""))
+    foot = _part("message_foot", message=context, conversation={"id": conversation_id}, oob="true")
+    return f"{message_attributes(value)}{foot}"
+
+
+def message_attributes(value: Message) -> str:
+    """The attributes of a message's article."""
+    return format_html(
+        '<article id="{}" data-message-id="{}" data-role="{}" data-state="{}" data-position="{}" dir="auto"'
+        ' hx-swap-oob="attributes"></article>',
+        ids.message(value.message_id),
+        value.message_id,
+        value.role.value,
+        value.state.value,
+        value.position,
+    )
+
+
+def text_operations(message_id: UUID, operations: Iterable[Operation]) -> str:
+    """What a growing text adds to its message."""
+    pieces = []
+    for operation in operations:
+        how = "beforeend" if isinstance(operation, Append) else "innerHTML"
+        place = ids.place(message_id, operation.place)
+        # A template, because the browser's parser takes rows of a table out of everything else.
+        pieces.append(f'<template id="{place}" hx-swap-oob="{how}">{operation.html}</template>')
+    return "".join(pieces)
+
+
+def text_replaced(message_id: UUID, text: Drawn) -> str:
+    """The whole text of a message."""
+    places = (Replace(place="settled", html=text.settled), Replace(place="tail", html=text.tail))
+    return text_operations(message_id, places)
+
+
+def reasoning_appended(message_id: UUID, text: str) -> str:
+    """More thinking at the end of a message's thinking."""
+    place = ids.place(message_id, "reasoning")
+    return f'<div id="{place}" hx-swap-oob="beforeend">{escape(text)}</div>'
+
+
+def call(value: ToolCall) -> str:
+    """The card of a tool call, which takes its place or replaces what was there."""
+    place = ids.place(value.message_id, "calls")
+    return _part("tool_call", call=call_context(value), oob=f"upsert:#{place}")
+
+
+def output_added(call_id: UUID, segments: Iterable[tuple[str, str]], *, is_first: bool) -> str:
+    """More of what a running tool prints: stream and text of each piece. The first replaces what was saved."""
+    pieces = format_html_join("", '<span class="{}">{}</span>', segments)
+    how = "innerHTML" if is_first else "beforeend"
+    return format_html('<div id="{}" hx-swap-oob="{}">{}</div>', ids.output(call_id), how, pieces)
+
+
+def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str:
+    """Where the page stands."""
+    return format_html(
+        '<main id="{}" data-conversation-id="{}" data-phase="{}" data-seq="{}" hx-swap-oob="attributes"></main>',
+        ids.CONVERSATION,
+        state.conversation_id,
+        phase,
+        seq,
+    )
+
+
+def state_parts(state: Conversation) -> dict[str, str]:
+    """The parts of the page that follow from the snapshot, by name."""
+    return {
+        "status": _part("status", status=status_context(state), oob="true"),
+        "controls": _part("controls", controls=controls_context(state), oob="true"),
+        "queue": _part("queue", queue=queue_context(state), oob="true"),
+        "allowances": _part("allowances", tools=state.allowed_tools, oob="true"),
+        "title": _part("title", conversation={"id": state.conversation_id, "title": state.title}, oob="true"),
+    }
+
+
+def messages_replaced(values: tuple[str, ...], *, conversation_id: UUID, older_before: int | None) -> str:
+    """The whole transcript that is on the page, and the way to what came before it."""
+    older = _part("older", conversation={"id": conversation_id}, before=older_before, oob="true")
+    return f'<div id="{ids.MESSAGES}" hx-swap-oob="innerHTML">{"".join(values)}</div>{older}'
+
+
+def entry(conversation_id: UUID, title: str, phase: str, *, oob: str = "") -> str:
+    """A line of the list of conversations."""
+    return _part("entry", entry=entry_context(conversation_id, title, phase), oob=oob)
+
+
+def entry_deleted(conversation_id: UUID) -> str:
+    """Takes a line from the list of conversations."""
+    return f'<li id="c-{conversation_id}" hx-swap-oob="delete"></li>'
+
+
+def notice(*, code: str, words: str, ref: str = "", kind: str = "error") -> str:
+    """Something to tell the person in this tab alone."""
+    inner = _part(
+        "notice",
+        notice={"key": secrets.token_hex(4), "code": code, "words": words, "ref": ref, "kind": kind},
+    )
+    return f'<div hx-swap-oob="beforeend:#{ids.NOTICES}">{inner}</div>'

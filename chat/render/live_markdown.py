@@ -1,0 +1,92 @@
+"""The rendering of a text in flight, made once for all who read along."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+from uuid import UUID
+
+from chat.render import fragments, ids
+from chat.render.markdown import render
+from chat.render.markdown_stream import MarkdownStream
+
+# A reader that is further behind than so many flushes gets the whole text anew.
+FLUSHES_KEPT = 200
+
+
+class Text(Protocol):
+    """A text that grows."""
+
+    @property
+    def message_id(self) -> UUID:
+        """Whose text it is."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Characters so far."""
+        ...
+
+    @property
+    def attachments(self) -> dict[str, Any]:
+        """What readers keep with it."""
+        ...
+
+    def since(self, offset: int) -> str:
+        """The text from an offset."""
+        ...
+
+
+class LiveMarkdown:
+    """Follows one text. `version` counts flushes; a page at one version needs the frames of those after it."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self._stream = MarkdownStream(ids.message(text.message_id))
+        self._frames: deque[str] = deque(maxlen=FLUSHES_KEPT)
+        self._is_finished = False
+        self._fed = 0
+        self.version = 0
+
+    @classmethod
+    def of(cls, text: Text) -> LiveMarkdown:
+        """The one of this text, with all that the text has by now."""
+        known: LiveMarkdown | None = text.attachments.get("markdown")
+        if known is None:
+            known = text.attachments["markdown"] = cls(text)
+        if known._fed < text.length:
+            known._stream.feed(text.since(known._fed))
+            known._fed = text.length
+            known._flush()
+        return known
+
+    @property
+    def cost_characters(self) -> int:
+        """How much the next flush may have to render again: who reads along looks less often while it is large."""
+        return self._stream.tail_cost
+
+    def drawn(self) -> fragments.Drawn:
+        """The whole text as it stands at this version."""
+        return fragments.Drawn(settled="".join(self._stream.settled), tail=self._stream.tail())
+
+    def frame(self, version_shown: int) -> str:
+        """What a page of that version needs to be of this one."""
+        missing = self.version - version_shown
+        if missing > len(self._frames):
+            return fragments.text_replaced(self._text.message_id, self.drawn())
+        return "".join(self._frames[n] for n in range(len(self._frames) - missing, len(self._frames)))
+
+    def ending(self, version_shown: int) -> str:
+        """What a page of that version needs once the text has ended."""
+        if not self._is_finished:
+            self._is_finished = True
+            self._flush(self._stream.finish())
+        if self._stream.is_stale:
+            whole = fragments.Drawn(settled=render(self._text.since(0)), tail="")
+            return fragments.text_replaced(self._text.message_id, whole)
+        return self.frame(version_shown)
+
+    def _flush(self, operations: Any = None) -> None:
+        operations = self._stream.flush() if operations is None else operations
+        self._frames.append(fragments.text_operations(self._text.message_id, operations))
+        self.version += 1

@@ -1,0 +1,216 @@
+"""One step, one transaction: event row, snapshot, message, queue and run rows."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import msgspec
+from django.db import transaction
+
+from chat import codec, models
+from chat.core import reducer
+from chat.core.announcement import Announcement
+from chat.core.effects import Effect, RunTool, StartGeneration
+from chat.core.events import ConversationStarted, Event, MessageSubmitted
+from chat.core.ids import ConversationId
+from chat.core.messages import Message, MessageState, Role
+from chat.core.state import Conversation, QueuedMessage, Refused, Run, Step
+from chat.errors import ConversationMissingError
+from chat.store.rows import call_columns, message_columns, message_value, when
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Committed:
+    """The event is in the log. `effects` are still to be given to whoever performs them."""
+
+    announcement: Announcement
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repeated:
+    """A message with this id was accepted before; nothing was written. Holds what is true of it now."""
+
+    announcement: Announcement
+
+
+def start_conversation(*, user_id: int, at_ms: int) -> Announcement:
+    """A new conversation of this user."""
+    conversation_id = ConversationId(uuid.uuid4())
+    event = ConversationStarted(conversation_id=conversation_id, at_ms=at_ms)
+    result = reducer.step(None, event)
+    assert isinstance(result, Step)  # noqa: S101 - the first event of a log has nothing to be refused for
+    with transaction.atomic():
+        row = models.Conversation(
+            id=conversation_id, user_id=user_id, seq=1, created_at=when(at_ms), active_at=when(at_ms)
+        )
+        _set_snapshot(row, result.state)
+        row.save(force_insert=True)
+        _append(row, event, actor_id=user_id)
+    return _announcement(row, event, result)
+
+
+def commit(
+    conversation_id: ConversationId, event: Event, *, actor_id: int | None, owner: uuid.UUID
+) -> Committed | Repeated | Refused:
+    """Apply one event to a conversation and write all that follows from it.
+
+    actor_id: the person whose wish it is; None for what the world answers.
+    owner: the process that performs runs that start here.
+    Raises ConversationMissingError.
+    """
+    with transaction.atomic():
+        try:
+            row = models.Conversation.objects.select_for_update().get(id=conversation_id)
+        except models.Conversation.DoesNotExist:
+            raise ConversationMissingError from None
+        before = codec.decode_snapshot(row.snapshot)
+        if isinstance(event, MessageSubmitted):
+            repeated = _repeated(row, before, event)
+            if repeated is not None:
+                return repeated
+        result = reducer.step(before, event)
+        if isinstance(result, Refused):
+            return result
+        row.seq += 1
+        _append(row, event, actor_id=actor_id)
+        _write_messages(row, before, result.messages)
+        _write_calls(row, before, result, owner=owner)
+        _write_queue(row, before.queue, result)
+        _write_run(row, before.run, result, owner=owner, at_ms=event.at_ms)
+        if any(message.role is Role.USER for message in result.messages):
+            row.active_at = when(event.at_ms)
+        _set_snapshot(row, result.state)
+        row.save()
+    return Committed(announcement=_announcement(row, event, result), effects=result.effects)
+
+
+def _announcement(row: models.Conversation, event: Event, result: Step) -> Announcement:
+    return Announcement(
+        user_id=row.user_id,
+        seq=row.seq,
+        event_type=codec.stored_name(event),
+        state=result.state,
+        messages=result.messages,
+        calls=result.calls,
+    )
+
+
+def _repeated(row: models.Conversation, state: Conversation, event: MessageSubmitted) -> Repeated | None:
+    sent = models.Message.objects.filter(conversation=row, message_id=event.message_id).first()
+    if sent is None and not models.QueuedMessage.objects.filter(conversation=row, message_id=event.message_id).exists():
+        return None
+    return Repeated(
+        announcement=Announcement(
+            user_id=row.user_id,
+            seq=row.seq,
+            event_type=codec.stored_name(event),
+            state=state,
+            messages=() if sent is None else (message_value(sent),),
+        )
+    )
+
+
+def _set_snapshot(row: models.Conversation, state: Conversation) -> None:
+    row.snapshot = codec.encode_snapshot(state)
+    row.phase = codec.phase_name(state.phase)
+    row.title = state.title
+    row.is_deleted = state.is_deleted
+
+
+def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> None:
+    name, version, payload = codec.encode_event(event)
+    models.Event.objects.create(
+        conversation=row,
+        seq=row.seq,
+        name=name,
+        version=version,
+        payload=payload,
+        actor_id=actor_id,
+        at=when(event.at_ms),
+    )
+
+
+def _write_messages(row: models.Conversation, before: Conversation, messages: tuple[Message, ...]) -> None:
+    """Of the changed messages only the answer of the run before can have a row already."""
+    written = before.run.answer.message_id if before.run else None
+    for message in messages:
+        columns = message_columns(message) | {"changed_seq": row.seq}
+        if message.message_id == written:
+            models.Message.objects.filter(conversation=row, message_id=written).update(**columns)
+        else:
+            models.Message.objects.create(conversation=row, **columns)
+
+
+def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID) -> None:
+    """Of the changed calls only those that were open before can have a row already."""
+    written = {call.call_id for call in before.calls}
+    ordered = {effect.call_id for effect in result.effects if isinstance(effect, RunTool)}
+    # The last word on each: one event can change a call twice.
+    for call in {call.call_id: call for call in result.calls}.values():
+        columns = call_columns(call) | {"changed_seq": row.seq}
+        if call.call_id in ordered:
+            columns["owner"] = owner
+        if call.call_id in written:
+            models.ToolCall.objects.filter(id=call.call_id).update(**columns)
+        else:
+            models.ToolCall.objects.create(id=call.call_id, conversation=row, **columns)
+
+
+def _write_queue(row: models.Conversation, before: tuple[QueuedMessage, ...], result: Step) -> None:
+    after = result.state.queue
+    if after == before:
+        return
+    rows = {
+        queued.message_id: queued
+        for queued in models.QueuedMessage.objects.filter(conversation=row, place__isnull=False)
+    }
+    new: list[models.QueuedMessage] = []
+    changed: list[models.QueuedMessage] = []
+    for place, item in enumerate(after):
+        queued = rows.pop(item.message_id, None)
+        if queued is None:
+            queued = models.QueuedMessage(conversation=row, message_id=item.message_id)
+            new.append(queued)
+        else:
+            changed.append(queued)
+        queued.place = place
+        queued.content = item.content
+        queued.attachments = msgspec.to_builtins(item.attachments)
+        queued.delivery = item.delivery.value
+        queued.is_edited = item.is_edited
+        queued.submitted_at = when(item.submitted_at_ms)
+    sent = {message.message_id for message in result.messages}
+    withdrawn = [queued for queued in rows.values() if queued.message_id not in sent]
+    for queued in withdrawn:
+        queued.place = None
+    models.QueuedMessage.objects.filter(
+        id__in=[queued.id for queued in rows.values() if queued.message_id in sent]
+    ).delete()
+    models.QueuedMessage.objects.bulk_create(new)
+    models.QueuedMessage.objects.bulk_update(changed + withdrawn, ["place", "content", "delivery", "is_edited"])
+
+
+def _write_run(row: models.Conversation, before: Run | None, result: Step, *, owner: uuid.UUID, at_ms: int) -> None:
+    after = result.state.run
+    if before is not None and (after is None or after.run_id != before.run_id):
+        # A run that is stopped among its calls has no answer that ends with it.
+        outcome = next(
+            (message.state for message in result.messages if message.message_id == before.answer.message_id),
+            MessageState.INTERRUPTED,
+        )
+        models.Run.objects.filter(id=before.run_id).update(ended_at=when(at_ms), outcome=outcome.value)
+    if after is None:
+        return
+    if before is None or after.run_id != before.run_id:
+        models.Run.objects.create(
+            id=after.run_id,
+            conversation=row,
+            answering=after.answering,
+            generation_no=after.generation_no,
+            owner=owner,
+            started_at=when(at_ms),
+        )
+    elif any(isinstance(effect, StartGeneration) for effect in result.effects):
+        models.Run.objects.filter(id=after.run_id).update(generation_no=after.generation_no, owner=owner)

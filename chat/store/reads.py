@@ -1,0 +1,213 @@
+"""What pages, sockets and performers read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, Q, Subquery
+
+from chat import codec, models
+from chat.core.calls import ToolCall
+from chat.core.ids import CallId, ConversationId, MessageId, RunId
+from chat.core.messages import Message, Role
+from chat.core.state import Conversation
+from chat.errors import ConversationMissingError
+from chat.store.rows import call_value, message_value, milliseconds
+
+SNIPPET_CHARACTERS = 120
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """A conversation as it stands, with some of its messages.
+
+    event_type: stored name of the newest event.
+    messages: in order. calls: those of these messages, in order, and others that changed.
+    has_older: whether there are messages before the first of them.
+    """
+
+    user_id: int
+    seq: int
+    event_type: str
+    state: Conversation
+    messages: tuple[Message, ...]
+    calls: tuple[ToolCall, ...]
+    has_older: bool
+    created_at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A line of the list of conversations. `phase` is its stored name."""
+
+    conversation_id: ConversationId
+    title: str
+    phase: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A conversation that was searched for. message_id, snippet: the place in it; None and empty for its name alone."""
+
+    entry: Entry
+    message_id: MessageId | None
+    snippet: str
+
+
+def view(
+    conversation_id: ConversationId, *, user_id: int | None = None, limit: int | None, changed_after: int = 0
+) -> View:
+    """The conversation with its last `limit` messages (None: all).
+
+    changed_after: leaves out what has not changed since that event; a message that streams always has.
+
+    user_id: whose it must be; None when that was checked before.
+    Raises ConversationMissingError, also for one that is another's or deleted.
+    """
+    row = _row(conversation_id, user_id)
+    state = codec.decode_snapshot(row.snapshot)
+    rows = models.Message.objects.filter(conversation=row).order_by("-position")
+    if changed_after:
+        rows = rows.filter(Q(changed_seq__gt=changed_after) | Q(state="streaming"))
+    messages = [message_value(message) for message in (rows if limit is None else rows[:limit])]
+    messages.reverse()
+    return View(
+        user_id=row.user_id,
+        seq=row.seq,
+        event_type=models.Event.objects.values_list("name", flat=True).get(conversation=row, seq=row.seq),
+        state=state,
+        messages=tuple(messages),
+        calls=_calls_of(row, messages, changed_after=changed_after),
+        has_older=bool(messages) and messages[0].position > 1,
+        created_at_ms=milliseconds(row.created_at),
+    )
+
+
+def _calls_of(row: models.Conversation, messages: Sequence[Message], *, changed_after: int = 0) -> tuple[ToolCall, ...]:
+    wanted = Q(message_id__in=[message.message_id for message in messages if message.role is Role.ASSISTANT])
+    if changed_after:
+        wanted |= Q(changed_seq__gt=changed_after)
+    rows = models.ToolCall.objects.filter(wanted, conversation=row).order_by("proposed_at", "number")
+    return tuple(call_value(call) for call in rows)
+
+
+def older(
+    conversation_id: ConversationId, *, user_id: int, before_position: int, limit: int
+) -> tuple[tuple[Message, ...], tuple[ToolCall, ...]]:
+    """The `limit` messages before a position, in order, and their calls. Raises ConversationMissingError."""
+    row = _row(conversation_id, user_id)
+    rows = models.Message.objects.filter(conversation=row, position__lt=before_position)
+    messages = tuple(message_value(message) for message in reversed(rows.order_by("-position")[:limit]))
+    return messages, _calls_of(row, messages)
+
+
+def message(conversation_id: ConversationId, message_id: uuid.UUID, *, user_id: int) -> Message:
+    """One message of the transcript. Raises ConversationMissingError, also when only the message is missing."""
+    row = models.Message.objects.filter(conversation=_row(conversation_id, user_id), message_id=message_id).first()
+    if row is None:
+        raise ConversationMissingError
+    return message_value(row)
+
+
+def _row(conversation_id: ConversationId, user_id: int | None) -> models.Conversation:
+    try:
+        row = models.Conversation.objects.get(id=conversation_id)
+    except models.Conversation.DoesNotExist:
+        raise ConversationMissingError from None
+    if user_id is not None and (row.user_id != user_id or row.is_deleted):
+        raise ConversationMissingError
+    return row
+
+
+def is_owner(conversation_id: ConversationId, *, user_id: int, is_deleted: bool = False) -> bool:
+    """Whether this user has this conversation, among those they kept or those they deleted."""
+    return models.Conversation.objects.filter(id=conversation_id, user_id=user_id, is_deleted=is_deleted).exists()
+
+
+def deleted_title(conversation_id: ConversationId, *, user_id: int) -> str | None:
+    """The name of a conversation that this user deleted; None when there is none such."""
+    rows = models.Conversation.objects.filter(id=conversation_id, user_id=user_id, is_deleted=True)
+    return rows.values_list("title", flat=True).first()
+
+
+def newest(*, user_id: int) -> ConversationId | None:
+    """The user's conversation in which a message was sent last."""
+    row = models.Conversation.objects.filter(user_id=user_id, is_deleted=False).values_list("id", flat=True).first()
+    return None if row is None else ConversationId(row)
+
+
+def entries(*, user_id: int, limit: int) -> tuple[Entry, ...]:
+    """The user's conversations, newest first."""
+    rows = models.Conversation.objects.filter(user_id=user_id, is_deleted=False)
+    return tuple(
+        Entry(conversation_id=ConversationId(row_id), title=title, phase=phase)
+        for row_id, title, phase in rows.values_list("id", "title", "phase")[:limit]
+    )
+
+
+def search(*, user_id: int, text: str, limit: int) -> tuple[Found, ...]:
+    """The user's conversations that have a text in their name or messages, newest first, and the newest such place."""
+    found = models.Message.objects.filter(conversation=OuterRef("pk"), content__icontains=text).order_by("-position")
+    rows = (
+        models.Conversation.objects.filter(user_id=user_id, is_deleted=False)
+        .annotate(place=Subquery(found.values("message_id")[:1]), words=Subquery(found.values("content")[:1]))
+        .filter(Q(title__icontains=text) | Q(place__isnull=False))
+    )
+    return tuple(
+        Found(
+            entry=Entry(conversation_id=ConversationId(row.id), title=row.title, phase=row.phase),
+            message_id=None if row.place is None else MessageId(row.place),
+            snippet=_around(row.words or "", text),
+        )
+        for row in rows[:limit]
+    )
+
+
+def _around(content: str, text: str) -> str:
+    """A line of a message in which a text is found."""
+    at = max(content.lower().find(text.lower()), 0)
+    start = max(at - SNIPPET_CHARACTERS // 3, 0)
+    line = " ".join(content[start : start + SNIPPET_CHARACTERS].split())
+    return f"{'…' if start else ''}{line}{'…' if start + SNIPPET_CHARACTERS < len(content) else ''}"
+
+
+def transcript(
+    conversation_id: ConversationId,
+) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
+    """Every message, in order, and the calls of each answer."""
+    rows = models.Message.objects.filter(conversation_id=conversation_id).order_by("position")
+    calls: dict[MessageId, list[ToolCall]] = {}
+    for row in models.ToolCall.objects.filter(conversation_id=conversation_id).order_by("message_id", "number"):
+        calls.setdefault(MessageId(row.message_id), []).append(call_value(row))
+    return tuple(message_value(row) for row in rows), calls
+
+
+def call(conversation_id: ConversationId, call_id: uuid.UUID) -> ToolCall | None:
+    """One tool call of a conversation; None when there is no such."""
+    row = models.ToolCall.objects.filter(conversation_id=conversation_id, id=call_id).first()
+    return None if row is None else call_value(row)
+
+
+def save_output(call_id: CallId, *, execution_no: int, output: str) -> None:
+    """Keep what a running call has printed so far."""
+    models.ToolCall.objects.filter(id=call_id, execution_no=execution_no, state="running").update(output=output)
+
+
+def save_text(
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    *,
+    run_id: RunId,
+    generation_no: int,
+    text: str,
+    reasoning: str,
+) -> bool:
+    """Keep what an answer has so far. False, and nothing is written, when its order is no longer the run's."""
+    is_current = models.Run.objects.filter(id=run_id, generation_no=generation_no, ended_at=None)
+    return bool(
+        models.Message.objects.filter(conversation_id=conversation_id, message_id=message_id, state="streaming")
+        .filter(run_id__in=is_current.values("id"))
+        .update(content=text, reasoning=reasoning)
+    )

@@ -1,0 +1,1 @@
+"""The edge: frames, pages, addresses. Parses, authorises, applies, renders; decides nothing."""

@@ -1,0 +1,235 @@
+"""Sockets: frames in become events, announcements become frames out.
+
+A consumer never does slow work: Channels handles one message of a socket at a time, so one that streams could
+not hear Stop. A task of its own writes what the bus brings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from chat import wiring
+from chat.bus import Subscription
+from chat.clock import now_ms
+from chat.core.calls import Artifact
+from chat.core.ids import ConversationId
+from chat.core.state import Refused
+from chat.errors import ConversationMissingError
+from chat.store import files, reads
+from chat.store.commits import Repeated
+from chat.store.threads import in_thread
+from chat.tools.registry import ArgumentsError, all_tools
+from chat.web import frames
+from chat.web.out import Out
+from chat.web.out_html import HtmlOut
+from chat.web.out_json import JsonOut
+from chat.web.reader import Reader
+from chat.wiring import Site
+
+logger = logging.getLogger(__name__)
+
+NOT_LOGGED_IN = 4401
+WRONG_ORIGIN = 4403
+NOT_FOUND = 4404
+TOO_SLOW = 4408
+TOO_MANY = 4429
+INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
+
+
+class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One socket on one conversation. `default_format` is the format when the address names none."""
+
+    # The bus listens to the channel layer once for the whole process; a socket needs no channel of its own.
+    channel_layer_alias = ""
+    default_format = "html"
+
+    _site: Site
+    _reader: Reader
+    _out: Out
+    _subscription: Subscription | None = None
+    _writer: asyncio.Task[None] | None = None
+    _conversation_id: ConversationId
+    _user_id: int
+
+    async def connect(self) -> None:
+        """Let the socket in when it is logged in, from our own page, and on a conversation of its user."""
+        await self.accept()
+        code = await self._refusal()
+        if code is not None:
+            await self.close(code)
+            return
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        is_json = query.get("format", [self.default_format])[0] == "json"
+        after = query.get("after", [""])[0]
+        self._out = (
+            JsonOut() if is_json else HtmlOut(frames_per_second_max=self._site.conf.agent_html_frames_per_second_max)
+        )
+        session = self.scope["session"]
+        subscription = await self._site.bus.subscribe(
+            conversation_id=self._conversation_id, user_id=self._user_id, session=session.session_key or ""
+        )
+        if not await in_thread(session.exists, session.session_key):
+            # Logged out while it came in, before it could hear of it.
+            await self._site.bus.unsubscribe(subscription)
+            await self.close(NOT_LOGGED_IN)
+            return
+        self._subscription = subscription
+        self._reader = Reader(subscription, self._out, self._site.conf)
+        known = int(after) if after.isascii() and after.isdigit() and not is_json and len(after) < 12 else None
+        self._writer = asyncio.create_task(self._write(subscription, known), name="socket writer")
+
+    async def disconnect(self, code: int) -> None:
+        """The socket is gone; the conversation goes on."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait({self._writer})
+        if self._subscription is not None:
+            await self._site.bus.unsubscribe(self._subscription)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Let the event happen that a frame wishes for."""
+        if self._subscription is None:
+            return
+        try:
+            if text_data is None:
+                raise frames.FrameError("invalid_json", "Frames are text, not bytes.")
+            frame = frames.parse(text_data)
+            if isinstance(frame, frames.Sync):
+                self._subscription.sync_after = frame.after
+                self._subscription.wake()
+                return
+            if isinstance(frame, frames.Approve) and frame.arguments is not None:
+                await self._check_arguments(frame)
+            attachments = await self._attachments(frame) if isinstance(frame, frames.UserMessage) else ()
+            event = frames.event_of(
+                frame,
+                attachments=attachments,
+                user_id=self._user_id,
+                at_ms=now_ms(),
+                queue_limit=self._site.conf.agent_queue_max_messages,
+            )
+            result = await self._site.engine.apply(self._conversation_id, event, actor_id=self._user_id)
+        except frames.FrameError as fault:
+            await self.send(self._out.error(code=fault.code, words=fault.words, ref=fault.ref))
+            return
+        except ConversationMissingError:
+            await self.close(NOT_FOUND)
+            return
+        if isinstance(result, Refused):
+            ref = getattr(event, "message_id", "") or getattr(event, "call_id", "")
+            await self.send(self._out.error(code=result.code.value, words=result.words, ref=str(ref)))
+        elif isinstance(result, Repeated):
+            await self.send(self._out.accepted_before(result.announcement))
+
+    async def _attachments(self, frame: frames.UserMessage) -> tuple[Artifact, ...]:
+        """The files that go with a message. Raises FrameError."""
+        if not frame.attachments:
+            return ()
+        found = await in_thread(files.of_conversation, self._conversation_id, frame.attachments)
+        if found is None:
+            raise frames.FrameError("not_found", "There is no such attachment.", str(frame.id or ""))
+        return found
+
+    async def _check_arguments(self, frame: frames.Approve) -> None:
+        """Edited arguments must fit the tool as the model's had to. Raises FrameError."""
+        call = await in_thread(reads.call, self._conversation_id, frames.call_id_of(frame))
+        tool = None if call is None else all_tools().get(call.tool)
+        if tool is not None:
+            try:
+                tool.parse(msgspec.json.encode(frame.arguments).decode())
+            except ArgumentsError as fault:
+                raise frames.FrameError("invalid_arguments", str(fault), frame.call_id) from None
+
+    async def _refusal(self) -> int | None:
+        """The close code for a socket that may not come in; None when it may."""
+        if not self._is_same_origin():
+            return WRONG_ORIGIN
+        user = self.scope["user"]
+        if not user.is_authenticated:
+            return NOT_LOGGED_IN
+        self._user_id = user.id
+        self._site = await wiring.running()
+        if self._site.bus.sockets_of(user.id) >= self._site.conf.agent_sockets_max_per_user:
+            return TOO_MANY
+        asked = self.scope["url_route"]["kwargs"].get("conversation_id")
+        if asked is None:
+            newest = await in_thread(reads.newest, user_id=user.id)
+            self._conversation_id = newest or await self._site.engine.start(user_id=user.id)
+            return None
+        self._conversation_id = ConversationId(asked)
+        is_owner = await in_thread(reads.is_owner, self._conversation_id, user_id=user.id)
+        return None if is_owner else NOT_FOUND
+
+    def _is_same_origin(self) -> bool:
+        headers = dict(self.scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        allowed = settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]
+        if not validate_host(split_domain_port(host)[0], allowed):
+            return False
+        return origin in settings.CSRF_TRUSTED_ORIGINS or (
+            urlsplit(origin).scheme in {"http", "https"} and urlsplit(origin).netloc == host
+        )
+
+    async def _write(self, subscription: Subscription, after: int | None) -> None:
+        """Send what comes, until the socket ends or its reader is too slow."""
+        try:
+            for frame in await self._reader.begin(after):
+                await self._send(frame)
+            while True:
+                code = _closing(subscription)
+                if code is not None:
+                    await self.close(code)
+                    return
+                if subscription.sync_after is not None:
+                    known, subscription.sync_after = subscription.sync_after, None
+                    for frame in await self._reader.sync(known):
+                        await self._send(frame)
+                for frame in await self._reader.take():
+                    await self._send(frame)
+                await asyncio.sleep(self._out.pause_s)
+                await subscription.wait()
+        except TimeoutError:
+            await self.close(TOO_SLOW)
+        except ConversationMissingError:
+            await self.close(NOT_FOUND)
+        except Exception:
+            logger.exception("A socket's writer failed")
+            await self.close(INTERNAL_ERROR)
+
+    async def _send(self, frame: str) -> None:
+        async with asyncio.timeout(self._site.conf.agent_slow_reader_timeout_s):
+            await self.send(frame)
+
+
+class JsonConversationConsumer(ConversationConsumer):
+    """The same for programs, on addresses that name no format."""
+
+    default_format = "json"
+
+
+def _closing(subscription: Subscription) -> int | None:
+    if subscription.has_session_ended:
+        return NOT_LOGGED_IN
+    if subscription.is_going_away:
+        return SERVICE_RESTART
+    return TOO_SLOW if subscription.is_overrun else None
+
+
+class NowhereConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Any other address."""
+
+    channel_layer_alias = ""
+
+    async def connect(self) -> None:
+        """There is nothing here."""
+        await self.accept()
+        await self.close(NOT_FOUND)

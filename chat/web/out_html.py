@@ -1,0 +1,188 @@
+"""Frames as HTML fragments, for htmx to swap into the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from uuid import UUID
+
+from chat import codec
+from chat.bus import LiveOutput, LiveText, Published
+from chat.core.announcement import Announcement
+from chat.core.calls import ToolCall
+from chat.core.ids import CallId, MessageId
+from chat.core.messages import Message, MessageState
+from chat.core.state import Conversation
+from chat.render import fragments
+from chat.render.live_markdown import LiveMarkdown
+from chat.store.reads import Entry, View
+
+# What an announcement must be for the order of the list of conversations to change.
+LIFTING_EVENT = "user_message"
+# Text whose open end is large is drawn less often, so that a flush costs a fixed share of the time.
+PAUSE_S_PER_CHARACTER = 5e-6
+
+
+class HtmlOut:
+    """One HTML socket.
+
+    It remembers what it has shown of the text that streams, and the parts that follow from the state, so that
+    it sends only what is new. `pause_s` is how long the page wants to be left alone after the last text.
+    """
+
+    wants_list = True
+    wants_whole = False
+
+    def __init__(self, *, frames_per_second_max: float) -> None:
+        self.pause_s = 0.0
+        self._shortest_pause_s = 1 / frames_per_second_max
+        self._live: LiveText | None = None
+        self._version_shown = 0
+        self._reasoning_shown = 0
+        self._parts: dict[str, str] = {}
+        self._outputs: dict[tuple[CallId, int], int] = {}
+        self._lines: dict[UUID, tuple[str, str]] = {}
+
+    def whole(self, view: View, live: LiveText | None) -> str:
+        """Every message that the page shows, anew."""
+        self._parts = {}
+        calls = _by_message(view.calls)
+        articles = tuple(
+            self._article(view.state, message, live, calls=calls.get(message.message_id, ()))
+            for message in view.messages
+        )
+        return fragments.messages_replaced(
+            articles,
+            conversation_id=view.state.conversation_id,
+            older_before=view.messages[0].position if view.has_older else None,
+        ) + self._state(view.state, view.seq)
+
+    def newer(self, view: View, live: LiveText | None) -> str:
+        """The messages that changed."""
+        calls = _by_message(view.calls)
+        articles = [
+            self._article(view.state, message, live, calls=calls.pop(message.message_id, ()), oob="upsert:#messages")
+            for message in view.messages
+        ]
+        articles += [fragments.call(call) for changed in calls.values() for call in changed]
+        self._parts = {}
+        return "".join(articles) + self._state(view.state, view.seq)
+
+    def update(self, published: Published) -> str:
+        """The messages and parts that an announcement changed."""
+        announcement = published.announcement
+        pieces = [self._message(announcement.state, message) for message in announcement.messages]
+        pieces += [fragments.call(call) for call in {call.call_id: call for call in announcement.calls}.values()]
+        parts = published.made.get("parts")
+        if parts is None:
+            parts = published.made["parts"] = fragments.state_parts(announcement.state)
+        return "".join(pieces) + self._state(announcement.state, announcement.seq, parts)
+
+    def text(self, live: LiveText) -> str:
+        """More finished blocks, and the open end anew."""
+        markdown = LiveMarkdown.of(live)
+        if live is not self._live:
+            self._follow(live, version=0, reasoning=0)
+        frame = ""
+        self.pause_s = max(self._shortest_pause_s, markdown.cost_characters * PAUSE_S_PER_CHARACTER)
+        if self._reasoning_shown < live.reasoning_length:
+            more = live.reasoning_since(self._reasoning_shown)
+            self._reasoning_shown = live.reasoning_length
+            frame = fragments.reasoning_appended(live.message_id, more)
+        if markdown.version != self._version_shown:
+            frame += markdown.frame(self._version_shown)
+            self._version_shown = markdown.version
+        return frame
+
+    def output(self, output: LiveOutput) -> list[str]:
+        """More of what a tool prints, behind what is there; what was saved of it at first gives way."""
+        key = (output.call_id, output.execution_no)
+        shown = self._outputs.get(key, 0)
+        if shown == len(output.segments):
+            return []
+        self._outputs[key] = len(output.segments)
+        self.pause_s = max(self.pause_s, self._shortest_pause_s)
+        new = [(segment.stream, segment.text) for segment in output.segments[shown:]]
+        return [fragments.output_added(output.call_id, new, is_first=shown == 0)]
+
+    def list_change(self, published: Published) -> str:
+        """The line of the announced conversation, when it changed."""
+        announcement = published.announcement
+        state = announcement.state
+        if state.is_deleted:
+            self._lines.pop(state.conversation_id, None)
+            return fragments.entry_deleted(state.conversation_id)
+        line = (state.title, codec.phase_name(state.phase))
+        is_lifted = announcement.event_type == LIFTING_EVENT
+        if self._lines.get(state.conversation_id) == line and not is_lifted:
+            return ""
+        self._lines[state.conversation_id] = line
+        where = "lift" if is_lifted or announcement.seq == 1 else "upsert"
+        return fragments.entry(state.conversation_id, *line, oob=f"{where}:#conversations")
+
+    def entries(self, entries: Iterable[Entry]) -> str:
+        """The whole list of conversations."""
+        lines = []
+        for entry in entries:
+            self._lines[entry.conversation_id] = (entry.title, entry.phase)
+            lines.append(fragments.entry(entry.conversation_id, entry.title, entry.phase))
+        return f'<ol id="conversations" hx-swap-oob="innerHTML">{"".join(lines)}</ol>'
+
+    def accepted_before(self, announcement: Announcement) -> str:
+        """The message as it stands; in the tray it is when it still waits."""
+        self._parts.pop("queue", None)
+        articles = [
+            fragments.message(message, conversation_id=announcement.state.conversation_id, oob="upsert:#messages")
+            for message in announcement.messages
+        ]
+        return "".join(articles) + self._state(announcement.state, announcement.seq)
+
+    def error(self, *, code: str, words: str, ref: str) -> str:
+        """A notice in this tab."""
+        return fragments.notice(code=code, words=words, ref=ref)
+
+    def _article(
+        self,
+        state: Conversation,
+        message: Message,
+        live: LiveText | None,
+        *,
+        calls: Iterable[ToolCall] = (),
+        oob: str = "",
+    ) -> str:
+        text = None
+        if live is not None and message.message_id == live.message_id:
+            markdown = LiveMarkdown.of(live)
+            text = markdown.drawn()
+            message = replace(message, reasoning=live.reasoning_since(0))
+            self._follow(live, version=markdown.version, reasoning=live.reasoning_length)
+        for call in calls:
+            self._outputs.pop((call.call_id, call.execution_no), None)
+        return fragments.message(message, conversation_id=state.conversation_id, text=text, calls=calls, oob=oob)
+
+    def _message(self, state: Conversation, message: Message) -> str:
+        live = self._live
+        if live is not None and message.message_id == live.message_id:
+            self._live = None
+            if message.state is not MessageState.STREAMING and len(message.content) == live.length:
+                rest = LiveMarkdown.of(live).ending(self._version_shown)
+                return rest + fragments.message_end(message, conversation_id=state.conversation_id)
+        return fragments.message(message, conversation_id=state.conversation_id, oob="upsert:#messages")
+
+    def _follow(self, live: LiveText, *, version: int, reasoning: int) -> None:
+        self._live = live
+        self._version_shown, self._reasoning_shown = version, reasoning
+
+    def _state(self, state: Conversation, seq: int, parts: dict[str, str] | None = None) -> str:
+        parts = fragments.state_parts(state) if parts is None else parts
+        new = [html for name, html in parts.items() if self._parts.get(name) != html]
+        self._parts = parts
+        attributes = fragments.conversation_attributes(state, phase=codec.phase_name(state.phase), seq=seq)
+        return attributes + "".join(new)
+
+
+def _by_message(calls: Iterable[ToolCall]) -> dict[MessageId, list[ToolCall]]:
+    found: dict[MessageId, list[ToolCall]] = {}
+    for call in calls:
+        found.setdefault(call.message_id, []).append(call)
+    return found

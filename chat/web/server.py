@@ -1,0 +1,196 @@
+"""Daphne that waits for slow readers, and the site's life beside whichever server runs it.
+
+Daphne has no lifespan, and lets an application send without end: what a client does not read piles up in memory.
+Here a send ends when the transport has room again, so that whoever sends can tell that its reader is too slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from chat import wiring
+
+logger = logging.getLogger(__name__)
+
+# A reader that was closed for being slow finds out when it reads on; after this it is cut off.
+CLOSE_HANDSHAKE_TIMEOUT_S = 30
+
+# More of one client's frames than any page sends ahead of the answers.
+FRAMES_WAITING_MAX = 64
+
+# The codes that the WebSocket registry keeps for servers: an error, a restart, come back later.
+CODES_OF_SERVERS = frozenset({1011, 1012, 1013})
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _Room:
+    """Open while the transport has room: what Twisted calls a push producer."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._event.set()
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The transport is full."""
+        self._event.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The transport has room again."""
+        self._event.set()
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The transport is gone: nobody needs to wait for it."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Until there is room."""
+        await self._event.wait()
+
+
+class _Protocol(WebSocketProtocol):  # type: ignore[misc]
+    """Daphne's, without two of its limits on what the application says."""
+
+    maxMessagePayloadSize: int  # noqa: N815 - Autobahn's name
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802 - Daphne's name
+        """Close, also with a code that Autobahn takes for the protocol's own."""
+        if code in CODES_OF_SERVERS:
+            self.sendCloseFrame(code=code)
+        else:
+            super().serverClose(code=code)
+
+    def sendMessage(self, payload: bytes, *words: Any, **named: Any) -> None:  # noqa: N802 - Autobahn's name
+        """Send, however long: the limit is for what comes in."""
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(payload, *words, **named)
+        finally:
+            self.maxMessagePayloadSize = limit
+
+
+class _Inbox(asyncio.Queue[dict[str, Any]]):
+    """What a client has sent and the application has not taken yet; when it is full, no more is read."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._is_paused = False
+
+    def _put(self, item: dict[str, Any]) -> None:
+        super()._put(item)
+        if self.qsize() >= FRAMES_WAITING_MAX and not self._is_paused:
+            self._is_paused = True
+            self._protocol.transport.pauseProducing()
+
+    def _get(self) -> dict[str, Any]:
+        item = super()._get()
+        if self._is_paused and self.qsize() < FRAMES_WAITING_MAX // 2 and self._protocol.transport:
+            self._is_paused = False
+            self._protocol.transport.resumeProducing()
+        return item
+
+
+class PatientServer(Server):  # type: ignore[misc]
+    """Daphne's server, which neither sends nor reads more than is taken."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rooms: WeakKeyDictionary[Any, _Room] = WeakKeyDictionary()
+
+    def run(self) -> None:
+        """Serve until the reactor stops."""
+        reactor.callWhenRunning(self._set_protocol)
+        super().run()
+
+    def _set_protocol(self) -> None:
+        self.ws_factory.protocol = _Protocol
+        # Origins are judged by the consumers; left out here, "null" would be refused without a close code.
+        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_HANDSHAKE_TIMEOUT_S, allowNullOrigin=True)
+
+    def create_application(self, protocol: Any, scope: Scope) -> asyncio.Queue[dict[str, Any]] | None:
+        """Start the application for a connection. Returns the queue of what its client sends."""
+        if scope["type"] != "websocket":
+            queue: asyncio.Queue[dict[str, Any]] | None = super().create_application(protocol, scope)
+            return queue
+        # As Daphne does it, but for the queue.
+        inbox = _Inbox(protocol)
+        scope.setdefault("asgi", {"version": "3.0"})
+        application = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
+        if protocol not in self.connections:
+            application.close()
+            return None
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(application)
+        return inbox
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Pass a message of the application on to its client."""
+        await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.send" and protocol in self.connections:
+            await self._room(protocol).wait()
+
+    def _room(self, protocol: Any) -> _Room:
+        room = self._rooms.get(protocol)
+        if room is None:
+            room = self._rooms[protocol] = _Room()
+            # The HTTP channel that the socket came from still listens, and would stop reading when we must wait
+            # with writing: a slow reader could not even say Stop.
+            protocol.transport.unregisterProducer()
+            protocol.transport.registerProducer(room, True)
+        return room
+
+
+def with_lifespan(application: Application) -> Application:
+    """The application, which starts and stops the site with its server."""
+    if "daphne.server" in sys.modules:
+        _follow_reactor()
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await application(scope, receive, send)
+
+    return wrapped
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await wiring.running()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await wiring.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def _follow_reactor() -> None:
+    """Daphne: start when its reactor runs, and let it end only once the site has stopped."""
+    reactor.callWhenRunning(lambda: asyncio.ensure_future(_start()))
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(wiring.stop()))
+    )
+
+
+async def _start() -> None:
+    try:
+        await wiring.running()
+    except Exception:
+        # Pages and health checks say what is wrong; the next socket tries again.
+        logger.exception("The site could not start")

@@ -1,0 +1,44 @@
+/* Requests beside the socket. Knows: form[data-quiet], whose effect comes back over the socket; htmx's requests; the answers
+   204 and "log in first". Must not know: what they ask for. Tells `agentsite:done` on the form, or shows why it failed. */
+
+import { tell } from "./page.js";
+
+const UNREACHABLE = "The server can't be reached. Try again once you are connected.";
+
+const failed = (status) => tell(`That did not work (${status}). Reload the page and try again.`);
+const asksToLogIn = (address) => new URL(address, location.href).pathname === "/accounts/login/";
+const logIn = () => location.assign(`/accounts/login/?next=${encodeURIComponent(location.pathname)}`);
+
+async function post(form) {
+  const response = await fetch(form.action, {
+    method: "POST",
+    body: new FormData(form),
+    headers: { "HX-Request": "true", "HX-Current-URL": location.href },
+  });
+  if (asksToLogIn(response.url)) {
+    logIn();
+    return;
+  }
+  if (!response.ok) {
+    if (response.headers.get("Content-Type")?.startsWith("text/plain")) tell(await response.text());
+    else failed(response.status);
+    return;
+  }
+  form.dispatchEvent(new CustomEvent("agentsite:done", { bubbles: true }));
+  const next = response.headers.get("HX-Redirect") ?? form.dataset.then;
+  if (next) location.assign(next);
+}
+
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-quiet]")) return;
+  event.preventDefault();
+  post(event.target).catch(() => tell(UNREACHABLE));
+});
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (!asksToLogIn(event.detail.xhr.responseURL)) return;
+  event.detail.shouldSwap = false;
+  logIn();
+});
+document.addEventListener("htmx:responseError", (event) => failed(event.detail.xhr.status));
+document.addEventListener("htmx:sendError", () => tell(UNREACHABLE));

@@ -1,0 +1,133 @@
+"""Stop, at once and whatever the server does; losing the connection and coming back."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from playwright.sync_api import expect
+
+from chat.llm.scripted import ScriptedServer
+from chat.llm.scripted_steps import Ending, Gate, Say, Wait
+from tests.browser.visitor import Visitor
+from tests.browser.writing import chunk
+from tests.server import ServerProcess
+
+AT_ONCE_MS = 100
+
+# Milliseconds from a press on Stop, or on Escape, until the page says that it stops.
+TIME_OF_STOPPING = """async (isKey) => {
+  const status = document.getElementById("status");
+  const button = document.getElementById("stop");
+  const isSaid = () => [status, button].every((place) => place.textContent.includes("Stopping…"));
+  const seen = new Promise((resolve) => {
+    const look = () => { if (isSaid()) requestAnimationFrame(() => resolve(performance.now())); };
+    const options = { childList: true, subtree: true, characterData: true };
+    new MutationObserver(look).observe(document.body, options);
+  });
+  const begin = performance.now();
+  if (isKey) {
+    const key = new KeyboardEvent("keydown", { key: "Escape", bubbles: true, cancelable: true });
+    document.querySelector("#composer textarea").dispatchEvent(key);
+  } else {
+    button.click();
+  }
+  return (await seen) - begin;
+}"""
+
+
+def test_stop_answers_to_the_eye_at_once_even_when_the_server_is_slow(
+    visitor: Visitor, server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    upstream.script = lambda request: (chunk("I am"), Wait(gate=Gate()))
+    tab = visitor.open()
+    for number, is_key in enumerate((False, True)):
+        tab.say("go")
+        tab.until(
+            "n => document.querySelectorAll('[data-state=streaming] .tail:not(:empty)').length === 1"
+            " && document.querySelectorAll('[data-state=interrupted]').length === n",
+            number,
+        )
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            took_ms = tab.page.evaluate(TIME_OF_STOPPING, is_key)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert took_ms < AT_ONCE_MS
+        tab.expect_phase("idle")
+        tab.expect_count(tab.articles("assistant", "interrupted"), number + 1)
+        expect(tab.status).to_have_text("Response interrupted")
+        expect(tab.stop).to_be_hidden()
+        assert upstream.exchanges[number].wait_until_ended(timeout_s=5) is Ending.CLOSED_BY_CLIENT
+        assert tab.is_focused
+
+
+def test_the_indicator_says_how_the_connection_is_and_counts_down(visitor: Visitor, server: ServerProcess) -> None:
+    visitor.may_lose_server = True
+    tab = visitor.open()
+    words, countdown = tab.connection.locator(".words"), tab.connection.locator(".countdown")
+    expect(words).to_have_text("Connected")
+    tab.page.evaluate(
+        """() => {
+          window.states = [];
+          const place = document.getElementById("connection");
+          new MutationObserver(() => window.states.push(place.dataset.state)).observe(place, { attributes: true });
+        }"""
+    )
+    server.kill()
+    expect(words).to_have_text("Offline")
+    expect(countdown).to_have_text(re.compile(r"Reconnecting in \d+ s"))
+    expect(tab.page.locator("#reconnect")).to_be_visible()
+    server.start()
+    # By itself, without a press.
+    tab.expect_connection("online")
+    expect(words).to_have_text("Connected")
+    expect(countdown).to_have_text("")
+    expect(tab.page.locator("#reconnect")).to_be_hidden()
+    states = tab.page.evaluate("window.states.filter((state, n, all) => state !== all[n - 1])")
+    assert states[0] == "offline"
+    assert states[-2:] == ["connecting", "online"]
+
+
+def test_a_page_that_lived_through_a_crash_of_the_server_shows_everything_once(
+    visitor: Visitor, server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    visitor.may_lose_server = True
+    gate = Gate()
+    answer = (Say(text="Before the crash, "), Wait(gate=gate), Say(text="and after it."))
+    upstream.script = lambda request: answer
+    tab = visitor.open()
+    watching = visitor.open(tab.conversation)
+    tab.look()
+    tab.say("one")
+    tab.until("() => document.querySelector('[data-role=assistant] .content')?.textContent.includes('Before')")
+    tab.say("two")
+    tab.expect_queue("two")
+    server.kill()
+    tab.expect_connection("offline")
+    gate.open()
+    server.start()
+    for one in (tab, watching):
+        one.look()
+        one.page.evaluate("() => document.getElementById('reconnect').click()")
+        one.expect_connection("online")
+        one.expect_texts("user", "one", "two")
+        one.expect_texts("assistant", *["Before the crash, and after it."] * 2)
+        one.expect_phase("idle")
+        one.expect_queue()
+        ids = one.page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+        assert len(ids) == len(set(ids))
+
+
+def test_logging_out_in_one_tab_ends_the_others_and_says_so(visitor: Visitor) -> None:
+    tab = visitor.open()
+    other = visitor.open(tab.conversation)
+    other.look()
+    other.page.locator(".account").click()
+    other.page.get_by_role("button", name="Log out").click()
+    tab.look()
+    tab.expect_connection("offline")
+    expect(tab.connection.locator(".words")).to_have_text("You were logged out")
+    expect(tab.page.get_by_role("link", name="Log in")).to_be_visible()
+    visitor.person.log_in(visitor.name)

@@ -1,0 +1,146 @@
+"""What somebody types in a shell, and what a monitor asks."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chat.llm.scripted_steps import Say
+from tests.journeys import figures
+from tests.journeys.place import Place
+from tests.journeys.serving import serving
+from tests.server import PASSWORD, Person, ServerProcess
+
+# The promise is three seconds on a machine that does nothing else.
+SECOND_START_WITHIN_S = 10.0
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that was never started, with the demo model."""
+    server = ServerProcess(tmp_path)
+    yield server
+    server.close()
+
+
+async def test_check_replay_counts_and_finds_what_the_log_does_not_say(tmp_path: Path, place: Place) -> None:
+    with serving(ServerProcess(tmp_path, upstream=place.upstream.base_url)) as server:
+        person = Person(server.base).log_in()
+        own = Place(server=server, upstream=place.upstream, person=person, conversation=person.new_conversation())
+        own.answers((Say(text="Yes."),))
+        async with own.socket() as wire:
+            await wire.say("Hello?")
+            await wire.until_event("llm_response_completed")
+            events = wire.state["seq"]
+        clean = server.manage("check_replay")
+        assert clean.returncode == 0
+        assert re.fullmatch(r"\d+ conversations, \d+ events, 0 differences\n", clean.stdout)
+        one = server.manage("check_replay", "--conversation", own.conversation)
+        assert (one.returncode, one.stdout) == (0, f"1 conversations, {events} events, 0 differences\n")
+        with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database, database:
+            database.execute("UPDATE chat_message SET content = 'No.' WHERE content = 'Yes.'")
+        wrong = server.manage("check_replay")
+        assert wrong.returncode == 1
+        assert wrong.stdout.startswith(f"{own.conversation}: message ")
+        assert wrong.stdout.endswith(" 1 differences\n")
+
+
+def test_check_replay_says_that_there_is_no_such_conversation(server: ServerProcess) -> None:
+    unknown = server.manage("check_replay", "--conversation", "00000000-0000-4000-8000-000000000000")
+    assert unknown.returncode == 1
+    assert "There is no conversation" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AGENT_QUEUE_MAX_MESSAGES", "many"),
+        ("AGENT_QUEUE_MAX_MESSAGES", "0"),
+        ("AGENT_TOKEN_GAP_TIMEOUT_S", "-1"),
+        ("AGENT_SIGNUP_OPEN", "perhaps"),
+        ("DEBUG", "maybe"),
+        ("OPENAI_BASE_URL", "localhost:11434"),
+        ("DATABASE_URL", "mysql://root@localhost/db"),
+        ("REDIS_URL", "http://localhost"),
+        ("SECRET_KEY", "short"),
+        ("CSRF_TRUSTED_ORIGINS", "chat.example.com"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str) -> None:
+    server = ServerProcess(tmp_path)
+    server.environ[name] = value
+    start = server.manage("serve", "--port", str(server.port))
+    assert start.returncode == 1
+    assert start.stdout == ""
+    (line,) = start.stderr.splitlines()
+    assert line.startswith(f"Wrong setting: {name}: ")
+    assert f"a valid example: {name}=" in line
+
+
+def test_a_port_that_is_taken_stops_the_start_with_words(fresh: ServerProcess) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", fresh.port))
+        taken.listen()
+        fresh.launch()
+        assert fresh.wait(within_s=30) != 0
+    assert f"{fresh.port}" in fresh.log.read_text()
+    assert "Traceback" not in fresh.log.read_text()
+
+
+def test_the_second_start_is_fast_and_keeps_accounts_and_conversations(fresh: ServerProcess) -> None:
+    took_s = []
+    conversation = ""
+    for _ in range(2):
+        began_at_s = time.monotonic()
+        fresh.start()
+        took_s.append(time.monotonic() - began_at_s)
+        person = Person(fresh.base).log_in("admin", PASSWORD)
+        conversation = conversation or person.new_conversation()
+        assert person.get(f"/c/{conversation}/")[0] == 200
+        assert fresh.stop(signal.SIGINT) == 0
+    figures.show(f"first start {took_s[0]:.1f} s, second start {took_s[1]:.1f} s")
+    assert took_s[1] < SECOND_START_WITHIN_S
+
+
+def test_the_first_start_prints_a_password_once(fresh: ServerProcess) -> None:
+    fresh.environ["ADMIN_PASSWORD"] = ""
+    for _ in range(2):
+        fresh.start()
+        assert fresh.stop() == 0
+    lines = [line for line in fresh.log.read_text().splitlines() if "password" in line]
+    assert len(lines) == 1
+    assert "admin" in lines[0]
+
+
+def test_a_healthy_server_says_so(server: ServerProcess) -> None:
+    nobody = Person(server.base)
+    assert nobody.get("/healthz") == (200, "ok\n")
+    assert nobody.get("/readyz") == (200, "ok\n")
+
+
+def test_a_server_without_its_tables_lives_but_is_not_ready_and_says_why(tmp_path: Path) -> None:
+    server = ServerProcess(
+        tmp_path,
+        command=[sys.executable, "-m", "daphne", "-p", "{port}", "agentsite.asgi:application"],
+    )
+    try:
+        server.start(path="/healthz")
+        nobody = Person(server.base)
+        status, text = nobody.get("/readyz")
+        assert status == 503
+        assert text.startswith("database: ")
+        assert "migrate" in text
+        assert nobody.get("/healthz")[0] == 200
+        assert server.manage("migrate").returncode == 0
+        assert nobody.get("/readyz") == (200, "ok\n")
+    finally:
+        server.close()

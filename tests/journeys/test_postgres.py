@@ -1,0 +1,46 @@
+"""The same on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chat.llm.scripted import ScriptedServer
+from tests.journeys.place import Place
+from tests.journeys.postgres import postgres
+from tests.journeys.sending import SendingJourney
+from tests.journeys.serving import serving
+from tests.journeys.stopping import StoppingJourney
+from tests.server import ServerProcess
+
+
+@pytest.fixture(scope="session")
+def database_url() -> Iterator[str]:
+    """An empty database."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def server(
+    upstream: ScriptedServer, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """The site as `make run` starts it, on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with serving(ServerProcess(folder, upstream=upstream.base_url, DATABASE_URL=database_url)) as running:
+        yield running
+
+
+class TestSendingOnPostgreSQL(SendingJourney):
+    """On PostgreSQL."""
+
+
+class TestStoppingOnPostgreSQL(StoppingJourney):
+    """On PostgreSQL."""
+
+
+def test_the_log_gives_the_rows(place: Place) -> None:
+    checked = place.server.manage("check_replay")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.endswith(" 0 differences\n")

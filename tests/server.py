@@ -1,0 +1,306 @@
+"""A whole server as a process of its own, as people start it, and ways to talk with it over real HTTP and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import http.cookiejar
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "a password for tests"
+OWN_ORIGIN = "the page's own"
+# Far more than any command takes; it only ends one that would stay.
+COMMAND_TIMEOUT_S = 60
+Frame = dict[str, Any]
+
+
+def free_port() -> int:
+    """A port on which nobody listens at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """`manage.py serve` on a database of its own. Can be killed and started again.
+
+    upstream: the base URL of the model server; empty for the built-in demo.
+    command: what to run instead, in words for which `{port}` and `{folder}` are filled in.
+    settings: further environment variables.
+    """
+
+    def __init__(self, folder: Path, *, upstream: str = "", command: list[str] | None = None, **settings: str) -> None:
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AGENT_", "OPENAI_"))},
+            "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder / 'db.sqlite3'}",
+            "OPENAI_BASE_URL": upstream,
+            "OPENAI_API_KEY": "test-key" if upstream else "",
+            "ADMIN_PASSWORD": PASSWORD,
+            "SECRET_KEY": "a secret key of the tests, long enough for Django",
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
+        words = command or [sys.executable, "manage.py", "serve", "--port", "{port}"]
+        self._command = [word.format(port=self.port, folder=folder) for word in words]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "server.log"
+
+    def start(self, *, within_s: float = 30, path: str = "/readyz") -> None:
+        """Come up; returns when it answers at this path."""
+        self.launch()
+        wait_until(lambda: self._answers(path), within_s=within_s, what=f"the server to answer; see {self.log}")
+
+    def launch(self) -> None:
+        """Begin to come up; returns at once."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _answers(self, path: str) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"the server ended by itself:\n{self.log.read_text()}")
+        try:
+            with urllib.request.urlopen(f"{self.base}{path}", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def memory_mb(self) -> float:
+        """What it holds in memory now (resident set), in MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self, with_signal: int = signal.SIGTERM, *, within_s: float = 15) -> int:
+        """Ask it to end; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        return self.wait(within_s=within_s)
+
+    def wait(self, *, within_s: float) -> int:
+        """Until it has ended; its exit code."""
+        assert self._process is not None
+        return self._process.wait(within_s)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another management command on the same database."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+
+class Person:
+    """Somebody with a browser's cookies."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.cookies = http.cookiejar.CookieJar()
+        # Where the last request ended, after redirects.
+        self.place = ""
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page; redirects are followed."""
+        return self._open(urllib.request.Request(self.base + path))
+
+    def post(self, path: str, **fields: str) -> tuple[int, str]:
+        """Send a form, with its protection against forgery."""
+        if not self._cookie("csrftoken"):
+            self.get("/accounts/login/")
+        token = self._cookie("csrftoken")
+        body = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token}).encode()
+        return self._open(urllib.request.Request(self.base + path, body, {"Referer": self.base}))
+
+    def _open(self, request: urllib.request.Request) -> tuple[int, str]:
+        try:
+            with self._opener.open(request, timeout=30) as response:
+                self.place = response.url
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as fault:
+            with fault:
+                self.place = fault.url
+                return fault.code, fault.read().decode()
+
+    def _cookie(self, name: str) -> str:
+        return next((cookie.value or "" for cookie in self.cookies if cookie.name == name), "")
+
+    def log_in(self, name: str = "admin", password: str = PASSWORD) -> Person:
+        """As the first superuser, unless told otherwise."""
+        status, text = self.post("/accounts/login/", username=name, password=password)
+        assert status == 200, f"log-in answered {status}: {text[:500]}"
+        assert self._cookie("sessionid"), "log-in brought no session"
+        return self
+
+    def sign_up(self, name: str) -> Person:
+        """As somebody new."""
+        status, text = self.post("/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD)
+        assert status == 200, f"sign-up answered {status}: {text[:500]}"
+        assert self._cookie("sessionid"), "sign-up brought no session"
+        return self
+
+    def new_conversation(self) -> str:
+        """The id of a fresh one."""
+        self.post("/c/new/")
+        found = re.search(r"/c/([0-9a-f-]{36})/$", self.place)
+        assert found, f"a new conversation led to {self.place}"
+        return found[1]
+
+    @asynccontextmanager
+    async def socket(
+        self, path: str = "/ws/", *, origin: str | None = OWN_ORIGIN, **options: Any
+    ) -> AsyncIterator[Wire]:
+        """A JSON socket. `origin` None: without that header. `options` are those of `connect`."""
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+        if origin == OWN_ORIGIN:
+            origin = self.base
+        async with connect(
+            self.base.replace("http", "ws", 1) + path,
+            additional_headers={"Cookie": cookies},
+            origin=None if origin is None else Origin(origin),
+            # It reads all the time, as a browser does, also while a test does something else.
+            **{"max_size": None, "max_queue": None, **options},
+        ) as connection:
+            yield Wire(connection)
+
+
+class Wire:
+    """One JSON socket, with what it has been told."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.frames: list[Frame] = []
+        # What offsets make of the text, by message: as a client that knows nothing but the contract would join it.
+        self.texts: dict[str, str] = {}
+        self.messages: dict[str, Frame] = {}
+        self.wrong_offsets: list[Frame] = []
+        self.state: Frame = {}
+
+    async def send(self, **frame: Any) -> None:
+        """One frame out."""
+        await self.connection.send(json.dumps(frame))
+
+    async def say(self, content: str, **fields: Any) -> str:
+        """Send a message; its id."""
+        message_id = str(fields.pop("id", None) or uuid.uuid4())
+        await self.send(type="user_message", id=message_id, content=content, **fields)
+        return message_id
+
+    async def closed(self, *, within_s: float = 20) -> int | None:
+        """The code with which the other side closes; what comes before is noted."""
+        async with asyncio.timeout(within_s):
+            try:
+                while True:
+                    await self.receive(within_s=within_s)
+            except ConnectionClosed:
+                return self.connection.close_code
+
+    async def receive(self, *, within_s: float = 20) -> Frame:
+        """The next frame."""
+        async with asyncio.timeout(within_s):
+            frame: Frame = json.loads(await self.connection.recv())
+        self._note(frame)
+        return frame
+
+    async def until(self, is_it: Callable[[Frame], bool], *, within_s: float = 20) -> Frame:
+        """The next frame of a kind; everything before it is noted."""
+        deadline = time.monotonic() + within_s
+        while True:
+            frame = await self.receive(within_s=max(0.01, deadline - time.monotonic()))
+            if is_it(frame):
+                return frame
+
+    async def until_event(self, event_type: str, *, within_s: float = 20) -> Frame:
+        """The next `state_update` of an event."""
+        return await self.until(lambda frame: frame.get("event_type") == event_type, within_s=within_s)
+
+    async def until_idle(self, *, within_s: float = 20) -> Frame:
+        """The next `state_update` in which nothing runs."""
+        return await self.until(lambda frame: frame.get("phase") == "idle", within_s=within_s)
+
+    async def until_text(self, *, within_s: float = 20) -> Frame:
+        """The next piece of an answer."""
+        return await self.until(lambda frame: frame["type"] == "llm_response_delta", within_s=within_s)
+
+    async def until_error(self, *, within_s: float = 20) -> Frame:
+        """The next refusal."""
+        return await self.until(lambda frame: frame["type"] == "error", within_s=within_s)
+
+    async def until_known(self, message_id: str, *, within_s: float = 20) -> Frame:
+        """The next `state_update` that has this message, in the queue or in the transcript."""
+
+        def has(frame: Frame) -> bool:
+            rows = [*frame.get("queue", ()), *frame.get("messages", ())]
+            return any(row["id"] == message_id for row in rows)
+
+        return await self.until(has, within_s=within_s)
+
+    def _note(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        if frame["type"] == "llm_response_delta":
+            known = self.texts.get(frame["message_id"], "")
+            if frame["offset"] != len(known):
+                self.wrong_offsets.append(frame)
+            self.texts[frame["message_id"]] = known[: frame["offset"]] + frame["text"]
+        elif frame["type"] == "state_update":
+            self.state = frame
+            for message in frame["messages"]:
+                self.messages[message["id"]] = message
+                if frame["full"] or message["state"] == "streaming":
+                    self.texts[message["id"]] = message["content"]
+
+
+def wait_until(is_so: Callable[[], bool], *, within_s: float, what: str) -> None:
+    """Look again and again, and fail with words when it does not come."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {within_s} s in vain for {what}")
+        time.sleep(0.02)
