@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from chat.llm.scripted import ScriptedServer, start_in_thread
-from tests.journeys import figures
 from tests.journeys.place import Place
 from tests.journeys.serving import serving
 from tests.server import Person, ServerProcess
@@ -41,11 +40,3 @@ def place(server: ServerProcess, upstream: ScriptedServer, person: Person) -> It
     conversation = person.new_conversation()
     yield Place(server=server, upstream=upstream, person=person, conversation=conversation)
     person.post(f"/c/{conversation}/delete/")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured."""
-    if figures.lines():
-        terminalreporter.section("figures")
-        for line in figures.lines():
-            terminalreporter.write_line(line)

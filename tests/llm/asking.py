@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 import pytest
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionMessageToolCallUnionParam
 
 from chat.core.prompt import PromptMessage
 from chat.llm.openai_adapter import CONNECTIONS_MAX, Dialect, OpenAIModel
@@ -97,6 +99,29 @@ async def collect(
         async for batch in answer:
             assert batch
             chunks.extend(batch)
+
+
+async def ask_with_the_sdk(world: World, messages: Sequence[PromptMessage]) -> None:
+    """The same question as the SDK asks it by itself, without tools."""
+    async with AsyncOpenAI(api_key=KEY, base_url=world.server.base_url) as client:
+        stream = await client.chat.completions.create(
+            model="test-model", messages=[_as_the_sdk_wants(message) for message in messages], stream=True
+        )
+        async with stream:
+            async for _ in stream:
+                pass
+
+
+def _as_the_sdk_wants(message: PromptMessage) -> ChatCompletionMessageParam:
+    if message.role == "tool":
+        return {"role": "tool", "content": message.content, "tool_call_id": message.call_id}
+    if message.role == "assistant":
+        calls: list[ChatCompletionMessageToolCallUnionParam] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+        return {"role": "assistant", "content": message.content, "tool_calls": calls}
+    return {"role": "user", "content": message.content}
 
 
 def text_of(chunks: Iterable[Chunk]) -> str:

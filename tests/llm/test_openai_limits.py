@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 
 import pytest
 
@@ -22,10 +21,6 @@ from chat.llm.scripted_steps import (
 )
 from tests.llm.asking import PROMPT, World, collect, end_of, text_of
 
-# What is asserted is that nothing waits for a time-out or for the server's next word; the real time is
-# under a millisecond, and a loaded machine may take much longer.
-AT_ONCE_S = 0.1
-
 
 async def test_no_first_token_in_time_is_said_with_the_limit(world: World) -> None:
     error = await world.failure(Hang(), model=world.model(first_token_s=0.05))
@@ -36,10 +31,9 @@ async def test_no_first_token_in_time_is_said_with_the_limit(world: World) -> No
 async def test_signs_of_life_are_not_a_first_token(world: World) -> None:
     alive = Raw(data=b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n')
     steps = (Begin(), *(step for _ in range(200) for step in (KeepAlive(), alive, Pause(seconds=0.01))))
-    started_s = time.monotonic()
+    # Had they counted, the stream's end after two seconds would be what is said.
     error = await world.failure(*steps, model=world.model(first_token_s=0.2))
     assert "begin to answer" in error.words
-    assert time.monotonic() - started_s < 1.5
 
 
 async def test_silence_between_tokens_is_said_with_the_limit(world: World) -> None:
@@ -52,8 +46,8 @@ async def test_silence_between_tokens_is_said_with_the_limit(world: World) -> No
 
 
 async def test_each_token_gives_the_server_new_time(world: World) -> None:
-    model = world.model(first_token_s=0.3, between_tokens_s=0.3)
-    assert text_of(await world.answer(Say(text="a b c d e f", delay_s=0.1), model=model)) == "a b c d e f"
+    model = world.model(first_token_s=1, between_tokens_s=1)
+    assert text_of(await world.answer(Say(text="a b c d e f", delay_s=0.25), model=model)) == "a b c d e f"
 
 
 async def test_an_answer_that_never_ends_is_said_with_the_limit(world: World) -> None:
@@ -120,15 +114,11 @@ async def test_cancelling_closes_the_upstream_at_once(world: World, steps: tuple
     task = asyncio.create_task(collect(model, []))
     await reached.here.wait()
     exchange = world.server.exchanges[0]
-    cancelled_at_s = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    left_at_s = time.monotonic()
+    # The server would have waited for ever, or said more for minutes.
     assert await exchange.ended() is Ending.CLOSED_BY_CLIENT
-    assert exchange.ended_at_s is not None
-    assert exchange.ended_at_s - cancelled_at_s < AT_ONCE_S
-    assert left_at_s - cancelled_at_s < AT_ONCE_S
 
 
 @pytest.mark.parametrize(
@@ -138,11 +128,8 @@ async def test_leaving_in_the_middle_closes_the_upstream_at_once(world: World, s
     world.steps = steps
     async with world.model().ask(PROMPT) as answer:
         await anext(answer)
-        left_at_s = time.monotonic()
     exchange = world.server.exchanges[0]
     assert await exchange.ended() is Ending.CLOSED_BY_CLIENT
-    assert exchange.ended_at_s is not None
-    assert exchange.ended_at_s - left_at_s < AT_ONCE_S
 
 
 async def test_leaving_before_anything_was_sent_sends_nothing(world: World) -> None:

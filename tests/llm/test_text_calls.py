@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from itertools import pairwise
 
 import pytest
@@ -12,6 +11,7 @@ from chat.llm import call_block, text_calls
 from chat.llm.call_ids import CallIds
 from chat.llm.port import CallBegun, Chunk, Text, ToolCall
 from chat.llm.text_calls import CallParser
+from tests.costs import least_cpu_s
 from tests.llm.asking import calls_of, notices_of, text_of
 from tests.llm.parsing import CORPORA, TOOLS, block, invoke, parsed, shown
 
@@ -379,26 +379,30 @@ def test_a_broken_answer_keeps_its_text_and_loses_its_half_call() -> None:
 )
 @pytest.mark.parametrize("before", ["", '<invoke name="a"><x>', "<tool_call>{", '<invoke name="a"><x><![CDATA[', "`"])
 def test_no_text_costs_more_than_its_length(before: str, unit: str) -> None:
-    text = before + unit * (60_000 // len(unit))
-    parser = CallParser()
-    started_s = time.process_time()
-    for start in range(0, len(text), 4):
-        parser.feed(text[start : start + 4])
-    parser.end()
-    assert time.process_time() - started_s < 3.0
+    def parse(length: int) -> None:
+        text = before + unit * (length // len(unit))
+        parser = CallParser()
+        for start in range(0, len(text), 4):
+            parser.feed(text[start : start + 4])
+        parser.end()
+
+    # Four times the length; a cost that grows with what is there would be 16 times as much.
+    assert least_cpu_s(lambda: parse(60_000), runs=2) < 8 * least_cpu_s(lambda: parse(15_000), runs=2)
 
 
 def test_a_common_token_is_cheap() -> None:
     tokens = ["The ", "next", " word", ",", " and", " so", " on", ".", "\n\n", "- a", "x = 1"]
-    rounds = 3_000
+    chunk = json.dumps({"id": "chatcmpl-1", "model": "gpt", "choices": [{"index": 0, "delta": {"content": " word"}}]})
 
-    def timed() -> float:
+    def feed() -> None:
         parser = CallParser(TOOLS)
-        started_s = time.process_time()
-        for _ in range(rounds):
+        for _ in range(500):
             for token in tokens:
                 parser.feed(token)
-        return time.process_time() - started_s
 
-    # The best of several: what others take of the machine is no cost of ours.
-    assert min(timed() for _ in range(5)) / (rounds * len(tokens)) < 5e-6
+    def parse() -> None:
+        for _ in range(500 * len(tokens)):
+            json.loads(chunk)
+
+    # To look for calls in a token costs less than to read the JSON that it came in.
+    assert least_cpu_s(feed, runs=5) < least_cpu_s(parse, runs=5)
