@@ -15,8 +15,9 @@ from chat.core.effects import Effect, RunTool, StartGeneration
 from chat.core.events import ConversationStarted, Event, MessageSubmitted
 from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
-from chat.core.state import Conversation, QueuedMessage, Refused, Run, Step
+from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
+from chat.store import files
 from chat.store.rows import call_columns, message_columns, message_value, when
 
 
@@ -70,6 +71,9 @@ def commit(
             repeated = _repeated(row, before, event)
             if repeated is not None:
                 return repeated
+            if event.attachments and not files.are_kept(event.attachments):
+                # Taken back in another tab since they were looked up.
+                return Refused(code=Refusal.NOT_FOUND, words="One of the files is not there any more.")
         result = reducer.step(before, event)
         if isinstance(result, Refused):
             return result
@@ -195,11 +199,9 @@ def _write_queue(row: models.Conversation, before: tuple[QueuedMessage, ...], re
 def _write_run(row: models.Conversation, before: Run | None, result: Step, *, owner: uuid.UUID, at_ms: int) -> None:
     after = result.state.run
     if before is not None and (after is None or after.run_id != before.run_id):
-        # A run that is stopped among its calls has no answer that ends with it.
-        outcome = next(
-            (message.state for message in result.messages if message.message_id == before.answer.message_id),
-            MessageState.INTERRUPTED,
-        )
+        # What was stopped among its calls has ended as stopped, also when its newest answer was complete.
+        answer = next((sent for sent in result.messages if sent.message_id == before.answer.message_id), None)
+        outcome = MessageState.INTERRUPTED if answer is None or result.calls else answer.state
         models.Run.objects.filter(id=before.run_id).update(ended_at=when(at_ms), outcome=outcome.value)
     if after is None:
         return

@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.db.models import Count
+
 from chat import models
 from chat.core.ids import CallId, ConversationId, RunId
 
@@ -15,13 +17,18 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LostGeneration:
-    """An order to the model whose process is gone. `text` is what its answer had when it was last saved."""
+    """An order to the model whose process is gone.
+
+    text: what its answer had when it was last saved.
+    loss_count: how often an order of the run was lost before.
+    """
 
     conversation_id: ConversationId
     owner: uuid.UUID
     run_id: RunId
     generation_no: int
     text: str
+    loss_count: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,8 @@ def _generations(process_id: uuid.UUID) -> list[Lost]:
             "run_id", "content"
         )
     )
+    # Each answer that was begun has one order; every other was given because the one before was lost.
+    answer_counts = dict(models.Message.objects.filter(run_id__in=texts).values_list("run_id").annotate(Count("id")))
     return [
         LostGeneration(
             conversation_id=ConversationId(run.conversation_id),
@@ -85,6 +94,7 @@ def _generations(process_id: uuid.UUID) -> list[Lost]:
             run_id=RunId(run.id),
             generation_no=run.generation_no,
             text=texts[run.id],
+            loss_count=run.generation_no - answer_counts[run.id],
         )
         for run in runs
         if run.id in texts

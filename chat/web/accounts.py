@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.contrib.auth import login, views
+from django.contrib.auth import SESSION_KEY, login, views
 from django.contrib.auth.forms import UserCreationForm
-from django.contrib.auth.models import AbstractBaseUser, User
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse_lazy
@@ -55,12 +56,13 @@ class SignUp(NewUserView):
         return response
 
 
-@receiver(user_logged_out)
-def close_sockets(request: HttpRequest, user: AbstractBaseUser | None, **kwargs: Any) -> None:
-    """A socket does not outlive the session that it came with."""
-    session = request.session.session_key
-    if user is not None and session:
-        async_to_sync(_end_session)(user.pk, session)
+@receiver(post_delete, sender=Session)
+def close_sockets(instance: Session, **kwargs: Any) -> None:
+    """A socket does not outlive the session that it came with, whoever ended that."""
+    user_id = instance.get_decoded().get(SESSION_KEY)
+    if user_id is not None:
+        # After the session is gone: a socket that comes in from now on finds none, and an earlier one hears of it.
+        async_to_sync(_end_session)(int(user_id), instance.session_key)
 
 
 async def _end_session(user_id: int, session: str) -> None:

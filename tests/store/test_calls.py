@@ -24,6 +24,7 @@ from chat.core.permissions import Decided
 from chat.core.state import Refusal, Refused
 from chat.store import reads, replay
 from chat.store.commits import Committed, Repeated, commit
+from chat.store.rows import when
 from tests.core import talk
 from tests.core.talk import NOW_MS
 from tests.store.kept import OWNER, Kept, make_user, message_id, sent
@@ -120,6 +121,13 @@ class TestCalls:
         assert (run.ended_at is None, run.outcome, row().state) == (False, "interrupted", "stopped")
         assert wrong(kept) == []
 
+    def test_a_run_whose_model_calls_tools_while_it_is_stopped_has_ended_as_stopped(self, kept: Kept) -> None:
+        kept.send("a")
+        run = kept.run
+        kept.take(talk.stopped(None), talk.completed(run, calls=(ASK,)))
+        assert (models.Run.objects.get().outcome, row().state) == ("interrupted", "stopped")
+        assert wrong(kept) == []
+
     def test_a_message_that_joins_is_written_before_the_next_answer(self, kept: Kept) -> None:
         calling(kept, AUTO)
         kept.take(talk.claimed(kept.call()), sent("s", delivery=Delivery.STEER))
@@ -134,9 +142,14 @@ class TestCalls:
 
     def test_files_go_with_a_waiting_message_and_into_the_transcript(self, kept: Kept) -> None:
         kept.send("a")
-        event = sent("b")
-        assert isinstance(event, MessageSubmitted)
-        kept.take(replace(event, attachments=(A_FILE,)))
+        event = replace(sent("b"), attachments=(A_FILE,))
+        refused = kept.commit(event)
+        assert isinstance(refused, Refused)
+        assert refused.code is Refusal.NOT_FOUND
+        models.Artifact.objects.create(
+            id=A_FILE.artifact_id, conversation=kept.row, name="plot.png", size=7, created_at=when(NOW_MS)
+        )
+        kept.take(event)
         assert wrong(kept) == []
         models.QueuedMessage.objects.update(attachments=[])
         assert wrong(kept) == ["the queue's rows are not what the log says"]

@@ -47,6 +47,7 @@ class TestProcesses:
             generation_no=generation_no,
             owner=THERE,
             text=text,
+            loss_count=0,
         )
 
     def test_a_run_whose_process_lives_is_not_lost(self, kept: Kept) -> None:
@@ -89,7 +90,15 @@ class TestProcesses:
         assert seen_from_here() == ([], [])
         [lost], _ = processes.orders_of_others(uuid.uuid4(), silent_for_s=-1)
         assert isinstance(lost, LostGeneration)
-        assert (lost.owner, lost.generation_no) == (HERE, 2)
+        assert (lost.owner, lost.generation_no, lost.loss_count) == (HERE, 2, 1)
+
+    def test_the_order_after_a_tool_counts_as_no_loss(self, kept: Kept) -> None:
+        kept.take(talk.completed(kept.run, calls=(talk.proposal(policy=Policy.AUTO),)), owner=THERE)
+        kept.take(talk.claimed(kept.call()), owner=THERE)
+        kept.take(talk.ended(kept.call()), owner=THERE)
+        [lost] = seen_from_here()[1]
+        assert isinstance(lost, LostGeneration)
+        assert (lost.generation_no, lost.loss_count) == (2, 0)
 
     def test_a_run_that_has_ended_is_not_lost(self, kept: Kept) -> None:
         kept.complete()
