@@ -14,7 +14,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from chat.web.routing import websocket_urlpatterns  # noqa: E402
 from chat.web.server import with_lifespan  # noqa: E402
+from chat.web.transfer import with_limit  # noqa: E402
 
 application = with_lifespan(
-    ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
+    ProtocolTypeRouter({"http": with_limit(pages), "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
 )

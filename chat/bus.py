@@ -7,7 +7,6 @@ or delay a hint: whoever gets one reads again, and every announcement has its `s
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import uuid
 from collections import deque
@@ -20,6 +19,7 @@ from channels.layers import get_channel_layer
 from chat.core.announcement import Announcement
 from chat.core.calls import UNDER_WAY
 from chat.core.ids import CallId, ConversationId, MessageId, RunId
+from chat.live import LiveOutput, LiveText
 
 logger = logging.getLogger(__name__)
 
@@ -28,103 +28,6 @@ HINTS_WAITING_MAX = 10_000
 LISTEN_RETRY_DELAY_S = 1.0
 
 Subscriber = Callable[[Announcement], None]
-
-
-class LiveText:
-    """The text of one answer while it streams, kept by the process that performs it.
-
-    opened_seq: the event that opened it. attachments: what readers keep with it, such as its rendering, so that
-    it is made once and not once for each of them.
-    """
-
-    def __init__(
-        self,
-        *,
-        room: Room,
-        message_id: MessageId,
-        run_id: RunId,
-        generation_no: int,
-        opened_seq: int,
-    ) -> None:
-        self._room = room
-        self.message_id = message_id
-        self.run_id = run_id
-        self.generation_no = generation_no
-        self.opened_seq = opened_seq
-        self.length = 0
-        self.reasoning_length = 0
-        self.attachments: dict[str, Any] = {}
-        self._text = io.StringIO(newline="")
-        self._reasoning = io.StringIO(newline="")
-
-    def append(self, text: str, reasoning: str = "") -> None:
-        """Add text, and tell everybody who reads along."""
-        if text:
-            self._text.seek(0, io.SEEK_END)
-            self._text.write(text)
-            self.length += len(text)
-        if reasoning:
-            self._reasoning.seek(0, io.SEEK_END)
-            self._reasoning.write(reasoning)
-            self.reasoning_length += len(reasoning)
-        for subscription in self._room.subscriptions:
-            subscription.wake()
-
-    def since(self, offset: int) -> str:
-        """The text from an offset in characters to its end."""
-        self._text.seek(offset)
-        return self._text.read()
-
-    def reasoning_since(self, offset: int) -> str:
-        """The thinking from an offset in characters to its end."""
-        self._reasoning.seek(offset)
-        return self._reasoning.read()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
-    """Some output of a tool. `offset`: characters of its stream before it."""
-
-    stream: str
-    offset: int
-    text: str
-
-
-class LiveOutput:
-    """What a tool prints while it runs, kept by the process that runs it, up to a bound.
-
-    A reader remembers how many segments it has had. left_out: how many characters were over the bound.
-    """
-
-    def __init__(self, *, room: Room, call_id: CallId, execution_no: int, limit_characters: int) -> None:
-        self._room = room
-        self.call_id = call_id
-        self.execution_no = execution_no
-        self.segments: list[Segment] = []
-        self.left_out = 0
-        self._room_characters = limit_characters
-        self._text: list[str] = []
-        self._lengths = {"stdout": 0, "stderr": 0}
-
-    def append(self, stream: str, text: str) -> None:
-        """Add output, and tell everybody who looks on. What is over the bound is left out, and said so once."""
-        kept = text[: self._room_characters]
-        self._room_characters -= len(kept)
-        self._text.append(kept)
-        is_first_over = len(kept) < len(text) and not self.left_out
-        self.left_out += len(text) - len(kept)
-        text = kept + "\n[… more output is left out …]\n" if is_first_over else kept
-        if not text:
-            return
-        self.segments.append(Segment(stream=stream, offset=self._lengths[stream], text=text))
-        self._lengths[stream] += len(text)
-        for subscription in self._room.subscriptions:
-            subscription.wake()
-
-    def text(self) -> str:
-        """All of it, as it came, with a note of how much is left out."""
-        note = f"\n[… {self.left_out:,} more characters left out …]\n" if self.left_out else ""
-        return "".join(self._text) + note
 
 
 @dataclass(kw_only=True, slots=True)
@@ -157,6 +60,7 @@ class Subscription:
         self.session = session
         self.announcements: deque[Published] = deque()
         self.list_changes: deque[Published] = deque()
+        self.repeats: deque[Announcement] = deque()
         self.lives: deque[LiveText] = deque()
         self.outputs: dict[CallId, LiveOutput] = {}
         self.is_overrun = False
@@ -176,6 +80,14 @@ class Subscription:
         """Until there is something to take."""
         await self._woken.wait()
         self._woken.clear()
+
+    def repeat(self, announcement: Announcement) -> None:
+        """Say again that a message was accepted."""
+        if len(self.repeats) >= self._backlog_max:
+            self.is_overrun = True
+        else:
+            self.repeats.append(announcement)
+        self.wake()
 
     def put(self, queue: deque[Published], published: Published) -> None:
         """Keep an announcement for the reader, up to the bound of its backlog."""

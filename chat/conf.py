@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -51,6 +51,7 @@ class Conf:
     agent_heartbeat_interval_s: float = 1
     agent_heartbeat_timeout_s: float = 10
     agent_tool_policies: tuple[tuple[str, Policy], ...] = ()
+    agent_tool_dialect: Literal["native", "text"] = "native"
     agent_tool_rounds_max: int = 50
     agent_tool_result_max_characters: int = 20_000
     agent_tool_output_max_characters: int = 200_000
@@ -59,7 +60,15 @@ class Conf:
     agent_sandbox_warm_kernels: int = 1
     agent_sandbox_kernels_max: int = 16
     agent_sandbox_idle_timeout_s: float = 900
+    agent_sandbox_execution_timeout_s: float = 300
+    agent_sandbox_cpu_max_s: float = 3600
+    agent_sandbox_processes_max: int = 64
+    agent_sandbox_output_max_characters: int = 1_000_000
+    agent_sandbox_interrupt_grace_s: float = 0.3
+    agent_sandbox_start_timeout_s: float = 60
+    agent_deleted_kept_days: float = 30.0
     agent_upload_max_mib: int = 50
+    agent_upload_types: tuple[str, ...] = ()
     agent_queue_max_messages: int = 50
     agent_page_messages: int = 50
     agent_html_frames_per_second_max: float = 30.0
@@ -117,8 +126,9 @@ def _typed(name: str, text: str, default: Any) -> Any:
             number = float(text) if isinstance(default, float) or name.endswith("_S") else int(text)
         except ValueError:
             raise _fault(name, text, "is not a number", str(default)) from None
-        if not 0 < number < float("inf"):
-            raise _fault(name, text, "must be more than zero", str(default))
+        may_be_zero = name in _MAY_BE_ZERO
+        if not (0 < number < float("inf") or (may_be_zero and number == 0)):
+            raise _fault(name, text, f"must be {'zero or more' if may_be_zero else 'more than zero'}", str(default))
         return number
     return text
 
@@ -171,6 +181,21 @@ def _policies(name: str, text: str) -> tuple[tuple[str, Policy], ...]:
     return tuple(policies.items())
 
 
+def _dialect(name: str, text: str) -> str:
+    if text not in {"native", "text"}:
+        raise _fault(name, text, "is neither native nor text", "native")
+    return text
+
+
+def _endings(name: str, text: str) -> tuple[str, ...]:
+    """What names of files end in: lower case, without the first dot."""
+    endings = tuple(part.strip() for part in text.split(",") if part.strip())
+    for ending in endings:
+        if not _ENDING.fullmatch(ending):
+            raise _fault(name, ending, "is not what a file's name ends in", "csv,xlsx,png")
+    return tuple(ending.lower().removeprefix(".") for ending in endings)
+
+
 def _hosts(name: str, text: str) -> tuple[str, ...]:
     hosts = tuple(part.strip() for part in text.split(",") if part.strip())
     for host in hosts:
@@ -180,6 +205,9 @@ def _hosts(name: str, text: str) -> tuple[str, ...]:
 
 
 _HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
+_ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
+# None kept ready: the first code of a conversation waits for its kernel, and nothing is used while nobody works.
+_MAY_BE_ZERO = frozenset({"AGENT_SANDBOX_WARM_KERNELS"})
 _FORMS: dict[str, Callable[[str, str], Any]] = {
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
     "DATABASE_URL": _url(
@@ -188,6 +216,8 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
     "REDIS_URL": _url("redis", "rediss", example="redis://localhost:6379/0"),
     "SECRET_KEY": _secret,
     "AGENT_TOOL_POLICIES": _policies,
+    "AGENT_TOOL_DIALECT": _dialect,
+    "AGENT_UPLOAD_TYPES": _endings,
     "ALLOWED_HOSTS": _hosts,
     "CSRF_TRUSTED_ORIGINS": _origins,
 }

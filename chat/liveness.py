@@ -6,9 +6,13 @@ Heartbeats tell the same for every machine, but only after a while. Must not kno
 from __future__ import annotations
 
 import fcntl
+import time
 import uuid
 from pathlib import Path
 from typing import IO
+
+# A lock is kept so long after its process: sites with other databases may share the folder, and have not looked yet.
+FORGOTTEN_AFTER_S = 24 * 3600.0
 
 
 class Liveness:
@@ -38,16 +42,19 @@ class Liveness:
 
     def is_dead(self, process_id: uuid.UUID) -> bool:
         """Whether that process ran on this machine and is gone. False also when nothing is known of it."""
-        path = self._folder / f"{process_id}.lock"
+        return self._is_free(self._folder / f"{process_id}.lock")
+
+    def forget_dead(self) -> None:
+        """Remove what processes left here that are long dead."""
+        for path in self._folder.glob("*.lock"):
+            if self._is_free(path) and time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
+                path.unlink(missing_ok=True)
+
+    def _is_free(self, path: Path) -> bool:
         try:
             with path.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
+                # Shared: others may look at the same moment.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
         return True
-
-    def forget_dead(self) -> None:
-        """Remove what dead processes left here. Only after what they had was taken over: then it tells nothing more."""
-        for path in self._folder.glob("*.lock"):
-            self.is_dead(uuid.UUID(path.stem))

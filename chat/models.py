@@ -78,6 +78,7 @@ class Message(models.Model):
     prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
     first_token_ms = models.PositiveIntegerField(null=True)
+    thinking_ms = models.PositiveIntegerField(null=True)
     total_ms = models.PositiveIntegerField(null=True)
     changed_seq = models.PositiveIntegerField(help_text="The newest event that changed it.")
     created_at = models.DateTimeField()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -17,7 +19,7 @@ import anyio.lowlevel
 from django.conf import settings
 from django.core.files.base import ContentFile
 
-from chat.bus import Bus, LiveOutput, LiveText, Subscriber
+from chat.bus import Bus, Subscriber
 from chat.clock import now_ms
 from chat.conf import Conf
 from chat.core.calls import Artifact, ToolCall
@@ -26,6 +28,7 @@ from chat.core.events import Event, GenerationLost, ToolLost
 from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Message
 from chat.engine import Engine
+from chat.live import LiveOutput, LiveText
 from chat.liveness import Liveness
 from chat.llm.demo import demo_script
 from chat.llm.openai_adapter import OpenAIModel
@@ -34,7 +37,7 @@ from chat.llm.scripted import ScriptedServer
 from chat.performers.call_tool import Execution
 from chat.performers.generate import Generation
 from chat.runner import Performance, Runner
-from chat.store import files, processes, reads
+from chat.store import files, processes, purge, reads
 from chat.store.commits import Committed
 from chat.store.processes import Lost, LostCall, LostGeneration
 from chat.store.threads import in_thread
@@ -46,6 +49,9 @@ from chat.tools.sandbox.pool import Sandbox
 from chat.tools.sandbox.values import MIB, Limits, SandboxSettings
 
 logger = logging.getLogger(__name__)
+
+# How often is looked for what was deleted long enough ago.
+PURGE_INTERVAL_S = 3600
 
 WORK_ROOT = Path(settings.BASE_DIR) / "var" / "work"
 
@@ -71,17 +77,18 @@ class Site:
             SandboxSettings(
                 work_root=WORK_ROOT,
                 venv=Path(settings.BASE_DIR) / ".venv-sandbox",
-                limits=Limits(
-                    memory_max_bytes=conf.agent_sandbox_memory_max_mib * MIB,
-                    folder_max_bytes=conf.agent_sandbox_folder_max_mib * MIB,
-                ),
+                limits=limits(conf),
                 warm_kernels=conf.agent_sandbox_warm_kernels,
                 kernels_max=conf.agent_sandbox_kernels_max,
                 idle_timeout_s=conf.agent_sandbox_idle_timeout_s,
+                interrupt_grace_s=conf.agent_sandbox_interrupt_grace_s,
+                start_timeout_s=conf.agent_sandbox_start_timeout_s,
+                execution_timeout_s=conf.agent_sandbox_execution_timeout_s,
             )
         )
         self._sandbox_start: asyncio.Task[None] | None = None
         self._heart: asyncio.Task[None] | None = None
+        self._purging: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -109,6 +116,7 @@ class Site:
             between_tokens_s=conf.agent_token_gap_timeout_s,
             whole_s=conf.agent_answer_timeout_s,
             connections_max=conf.agent_upstream_connections_max,
+            dialect=conf.agent_tool_dialect,
         )
         # In the background: finding out how code can be confined here takes a moment, and chats need not wait for it.
         self._sandbox_start = asyncio.create_task(self._open_sandbox(), name="sandbox start")
@@ -116,6 +124,7 @@ class Site:
         await self._beat()
         self._liveness.forget_dead()
         self._heart = asyncio.create_task(self._keep_beating(), name="heartbeat")
+        self._purging = asyncio.create_task(self._keep_purging(), name="purge")
         # The model's HTTP client imports the rest of itself when it first waits: now, not under the first answer.
         await anyio.lowlevel.checkpoint()
         # A full collection stops a loaded server for 100 ms and more; what lives from the start needs none.
@@ -137,9 +146,10 @@ class Site:
         if self._starting is not None:
             await asyncio.wait({self._starting})
         await self.bus.stop()
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait({self._heart})
+        for task in (self._heart, self._purging):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         await self.runner.drain()
         await self.engine.settle()
         if self._sandbox_start is not None:
@@ -189,6 +199,28 @@ class Site:
         for run_id in await in_thread(processes.stopping_runs, self.process_id):
             self.runner.cancel(run_id)
 
+    async def purge(self) -> int:
+        """Remove for good the conversations that were deleted long enough ago; how many they were."""
+        # A kernel of another process has ended by then.
+        kept = max(
+            timedelta(days=self.conf.agent_deleted_kept_days), timedelta(seconds=self.conf.agent_sandbox_idle_timeout_s)
+        )
+        before = datetime.now(UTC) - kept
+        count = 0
+        for conversation_id in await in_thread(purge.due, deleted_before=before):
+            await self._sandbox.close_kernel(str(conversation_id))
+            remove_folder = work_folder(conversation_id).remove
+            count += await in_thread(purge.remove, conversation_id, deleted_before=before, remove_folder=remove_folder)
+        return count
+
+    async def _keep_purging(self) -> None:
+        while True:
+            try:
+                await self.purge()
+            except Exception:
+                logger.exception("What was deleted could not be removed; it is tried again")
+            await asyncio.sleep(PURGE_INTERVAL_S)
+
     async def _take_over(self, lost: Lost) -> None:
         logger.warning("An order of run %s lost its process; it is taken over", lost.run_id)
         event: Event
@@ -198,7 +230,7 @@ class Site:
                     run_id=lost.run_id,
                     generation_no=lost.generation_no,
                     text=lost.text,
-                    can_ask_again=lost.generation_no <= self.conf.agent_run_takeovers_max,
+                    can_ask_again=lost.loss_count < self.conf.agent_run_takeovers_max,
                     at_ms=now_ms(),
                 )
             case LostCall():
@@ -270,6 +302,17 @@ class _Outside:
 
 # Called with every announcement of this process; other apps add theirs in `AppConfig.ready`.
 subscribers: list[Subscriber] = []
+
+
+def limits(conf: Conf) -> Limits:
+    """What the tools of one conversation may use, and what may lie in its work folder."""
+    return Limits(
+        memory_max_bytes=conf.agent_sandbox_memory_max_mib * MIB,
+        folder_max_bytes=conf.agent_sandbox_folder_max_mib * MIB,
+        tasks_max=conf.agent_sandbox_processes_max,
+        cpu_max_s=math.ceil(conf.agent_sandbox_cpu_max_s),
+        output_max_chars=conf.agent_sandbox_output_max_characters,
+    )
 
 
 def work_folder(conversation_id: ConversationId) -> WorkFolder:

@@ -28,6 +28,7 @@ from websockets.typing import Origin
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "a password for tests"
 OWN_ORIGIN = "the page's own"
+BOUNDARY = "the-limit-of-a-part-of-a-form"
 # Far more than any command takes; it only ends one that would stay.
 COMMAND_TIMEOUT_S = 60
 Frame = dict[str, Any]
@@ -158,6 +159,35 @@ class Person:
         token = self._cookie("csrftoken")
         body = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token}).encode()
         return self._open(urllib.request.Request(self.base + path, body, {"Referer": self.base}))
+
+    def upload(self, conversation: str, name: str, content: bytes) -> tuple[int, str]:
+        """Send a file into a conversation; status and text of the answer."""
+        request = urllib.request.Request(f"{self.base}/c/{conversation}/files/", self.form_with(name, content))
+        request.add_header("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+        request.add_header("Referer", self.base)
+        return self._open(request)
+
+    def form_with(self, name: str, content: bytes) -> bytes:
+        """The body of the form that sends a file."""
+        if not self._cookie("csrftoken"):
+            self.get("/accounts/login/")
+        part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n'
+        token = (part % ("csrfmiddlewaretoken", "") + self._cookie("csrftoken")).encode()
+        file = (part % ("file", f"; filename*=UTF-8''{urllib.parse.quote(name)}")).encode()
+        return b"%b\r\n%b%b\r\n--%b--\r\n" % (token, file, content, BOUNDARY.encode())
+
+    def delete(self, path: str) -> tuple[int, str]:
+        """Take away what lies at a path; status and text of the answer."""
+        request = urllib.request.Request(self.base + path, method="DELETE")
+        request.add_header("X-CSRFToken", self._cookie("csrftoken"))
+        request.add_header("Referer", self.base)
+        return self._open(request)
+
+    def fetch(self, path: str) -> bytes:
+        """What lies at a path, as it is."""
+        with self._opener.open(self.base + path, timeout=30) as response:
+            content: bytes = response.read()
+            return content
 
     def _open(self, request: urllib.request.Request) -> tuple[int, str]:
         try:

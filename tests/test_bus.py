@@ -11,10 +11,11 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.bus import Bus, LiveText, Room, Subscriber, Subscription
+from chat.bus import Bus, Room, Subscriber, Subscription
 from chat.core.announcement import Announcement
 from chat.core.ids import ConversationId, MessageId, RunId
 from chat.core.state import Conversation
+from chat.live import LiveText
 from tests.core.talk import Talk
 
 USER, OTHER_USER = 7, 8

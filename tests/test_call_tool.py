@@ -16,7 +16,7 @@ from chat.core.effects import RunTool
 from chat.core.events import Event, ToolEnded, ToolStarted
 from chat.core.ids import ArtifactId, CallId, ConversationId, RunId
 from chat.core.runs import STOPPED_RESULT
-from chat.performers.call_tool import LEFT_RESULT, Execution, cut, storable
+from chat.performers.call_tool import LEFT_RESULT, Execution
 from chat.tools import registry
 from chat.tools.registry import Tool, ToolContext, ToolFailedError, ToolFile, ToolResult, all_tools, tool
 
@@ -39,6 +39,10 @@ class Sink:
 
     def __init__(self) -> None:
         self.parts: list[tuple[str, str]] = []
+        self.told: list[tuple[float | None, str]] = []
+
+    def progress(self, fraction: float | None, text: str) -> None:
+        self.told.append((fraction, text))
 
     def append(self, stream: str, text: str) -> None:
         self.parts.append((stream, text))
@@ -101,7 +105,7 @@ def _own_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_tools", {})
 
 
-def made(work: Work, *, timeout_s: float = FAR_S) -> dict[str, Tool]:
+def made(work: Work, *, timeout_s: float | None = FAR_S) -> dict[str, Tool]:
     """This function as the tool named `work`."""
 
     async def run(context: ToolContext, n: int) -> str | ToolResult:
@@ -113,7 +117,7 @@ def made(work: Work, *, timeout_s: float = FAR_S) -> dict[str, Tool]:
     return dict(all_tools())
 
 
-def execution(outside: Outside, work: Work, *, order: RunTool = ORDER, timeout_s: float = FAR_S) -> Execution:
+def execution(outside: Outside, work: Work, *, order: RunTool = ORDER, timeout_s: float | None = FAR_S) -> Execution:
     return Execution(CONVERSATION, order, outside=outside, tools=made(work, timeout_s=timeout_s), conf=CONF)
 
 
@@ -194,6 +198,29 @@ async def test_one_that_is_cancelled_while_it_claims_knows_whether_the_call_is_i
     assert (event.outcome, event.is_claimed) == ("stopped", takes_claims)
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_one_that_is_cancelled_right_after_its_claim_knows_that_the_call_is_its_own(
+    outside: Outside, steps: int
+) -> None:
+    async def work(context: ToolContext, n: int) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    outside.claim_gate = asyncio.Event()
+    one = execution(outside, work)
+    performing = asyncio.create_task(one.perform())
+    while not outside.events:
+        await asyncio.sleep(0)
+    outside.claim_gate.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    performing.cancel()
+    await asyncio.wait({performing})
+    event = one.interrupted()
+    assert isinstance(event, ToolEnded)
+    assert (event.outcome, event.is_claimed) == ("stopped", True)
+
+
 async def test_one_that_was_cancelled_before_it_began_claimed_nothing(outside: Outside) -> None:
     event = execution(outside, forbidden).interrupted()
     assert isinstance(event, ToolEnded)
@@ -245,6 +272,13 @@ async def test_a_tool_that_takes_too_long_is_cancelled_and_has_failed(outside: O
     event = await ended(outside, work, timeout_s=0.01)
     assert (event.outcome, event.result) == ("failed", "It took longer than 0.01 s and was stopped.")
     assert has_ended.is_set()
+
+
+async def test_a_tool_without_a_time_out_sees_to_that_itself(outside: Outside) -> None:
+    async def work(context: ToolContext, n: int) -> str:
+        raise TimeoutError
+
+    assert (await ended(outside, work, timeout_s=None)).result == "The tool crashed: TimeoutError."
 
 
 async def test_a_time_out_inside_of_the_tool_is_not_taken_for_its_own(
@@ -327,76 +361,6 @@ async def test_one_that_ends_with_its_process_says_that_nobody_wanted_it(outside
     assert (event.outcome, event.result) == ("stopped", LEFT_RESULT)
 
 
-# What it brings
-
-
-async def test_files_are_kept_in_their_order(outside: Outside) -> None:
-    async def work(context: ToolContext, n: int) -> ToolResult:
-        files = tuple(ToolFile(name=f"{name}.png", mime="image/png", data=b"12") for name in "ab")
-        return ToolResult(text="two charts", files=files)
-
-    event = await ended(outside, work)
-    assert [(file.name, file.mime, file.size) for file in event.artifacts] == [
-        ("a.png", "image/png", 2),
-        ("b.png", "image/png", 2),
-    ]
-
-
-async def test_a_file_that_can_not_be_kept_is_a_failure(outside: Outside, caplog: pytest.LogCaptureFixture) -> None:
-    outside.keeping_fault = OSError("the disk is full")
-
-    async def work(context: ToolContext, n: int) -> ToolResult:
-        return ToolResult(text="a chart", files=(ToolFile(name="a", mime="image/png", data=b""),))
-
-    event = await ended(outside, work)
-    assert (event.outcome, event.artifacts) == ("failed", ())
-    assert "the disk is full" in caplog.text
-
-
-UNSTORABLE = "a\0b\ud83dc"
-STORABLE = "a\ufffdb?c"
-
-
-async def test_what_can_be_neither_stored_nor_sent_is_replaced_everywhere(outside: Outside) -> None:
-    async def work(context: ToolContext, n: int) -> ToolResult:
-        context.output(UNSTORABLE)
-        return ToolResult(text=UNSTORABLE, files=(ToolFile(name=UNSTORABLE, mime=UNSTORABLE, data=b""),))
-
-    event = await ended(outside, work)
-    assert (event.output, event.result) == (STORABLE, STORABLE)
-    assert outside.sink.parts == [("stdout", STORABLE)]
-    assert (outside.files[0].name, outside.files[0].mime) == (STORABLE, STORABLE)
-
-
-async def test_a_long_result_is_cut_with_a_note_of_how_much(outside: Outside) -> None:
-    async def work(context: ToolContext, n: int) -> str:
-        return "a" * 60 + "m" * 2_000 + "z" * 60
-
-    event = await ended(outside, work)
-    assert event.result == "a" * 50 + "\n[… 2,020 of 2,120 characters left out …]\n" + "z" * 50
-
-
-@pytest.mark.parametrize("length", [0, 1, 99, 100])
-def test_a_result_within_its_limit_is_not_cut(length: int) -> None:
-    assert cut("é" * length, 100) == "é" * length
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 100, 101])
-def test_a_cut_never_loses_more_than_it_says(limit: int) -> None:
-    text = "".join(chr(0x4E00 + number) for number in range(150))
-    left = cut(text, limit)
-    half = limit // 2
-    assert left.startswith(text[:half])
-    assert f"{150 - 2 * half:,} of 150 characters" in left
-    assert left.endswith(text[150 - half :])
-    assert len(left) < 2 * half + 60
-
-
-def test_storable_text_stays_as_it_is() -> None:
-    text = "é👩‍👩‍👧\r\n\x1b[31m\t\u2028"
-    assert storable(text) == text
-
-
 # Output in flight
 
 
@@ -430,16 +394,6 @@ async def test_output_that_could_not_be_saved_is_saved_later(
     assert (await ended(outside, work)).result == "done"
     assert outside.saved == ["first"]
     assert "could not be saved" in caplog.text
-
-
-async def test_empty_output_and_output_to_unknown_streams_do_no_harm(outside: Outside) -> None:
-    async def work(context: ToolContext, n: int) -> str:
-        context.output("")
-        context.output("x", stream="display")
-        return "done"
-
-    await ended(outside, work)
-    assert outside.sink.parts == [("stdout", "x")]
 
 
 async def test_a_tool_knows_whose_call_it_serves(outside: Outside) -> None:

@@ -62,6 +62,7 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         AGENT_HTML_FRAMES_PER_SECOND_MAX="7.5",
         AGENT_ATTEMPTS_MAX="7",
         AGENT_SIGNUP_OPEN="no",
+        AGENT_UPLOAD_TYPES=".CSV, tar.gz,png,",
     )
     assert (settings.openai_api_key, settings.openai_base_url) == ("sk-x", "http://localhost:11434/v1")
     assert settings.database_url == "postgres://u:p@localhost:5432/name"
@@ -70,6 +71,12 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
     assert settings.csrf_trusted_origins == ("https://chat.example.com", "http://127.0.0.1:8080")
     assert (settings.agent_connect_timeout_s, settings.agent_html_frames_per_second_max) == (0.5, 7.5)
     assert (settings.agent_attempts_max, settings.agent_signup_open) == (7, False)
+    assert settings.agent_upload_types == ("csv", "tar.gz", "png")
+
+
+def test_no_kernel_at_all_may_be_kept_ready(tmp_path: Path) -> None:
+    assert conf(tmp_path, AGENT_SANDBOX_WARM_KERNELS="0").agent_sandbox_warm_kernels == 0
+    assert "must be zero or more" in fault(tmp_path, {"AGENT_SANDBOX_WARM_KERNELS": "-1"})
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("YES", True), ("1", True), ("on", True), ("0", False)])
@@ -85,7 +92,9 @@ def test_a_key_or_an_address_ends_the_demo(tmp_path: Path, key: str, url: str) -
 NUMBERS = [field.name.upper() for field in fields(Conf) if field.type in ("int", "float")]
 WHOLE_NUMBERS = [field.name.upper() for field in fields(Conf) if field.type == "int"]
 WRONG = [
-    *((name, text) for name in NUMBERS for text in ("soon", "0", "-1", "nan", "inf", "1e999", "1,5", "10 s")),
+    ("AGENT_TOOL_DIALECT", "xml"),
+    *((name, text) for name in NUMBERS for text in ("soon", "-1", "nan", "inf", "1e999", "1,5", "10 s")),
+    *((name, "0") for name in NUMBERS if name != "AGENT_SANDBOX_WARM_KERNELS"),
     *((name, "1.5") for name in WHOLE_NUMBERS),
     *((name, text) for name in ("DEBUG", "AGENT_SIGNUP_OPEN", "AGENT_BEHIND_TLS") for text in ("maybe", "2", "truee")),
     *(("OPENAI_BASE_URL", text) for text in ("localhost:1234", "ftp://x", "http://", "http://x:port", "http://[::1")),
@@ -96,6 +105,7 @@ WRONG = [
         ("CSRF_TRUSTED_ORIGINS", text)
         for text in ("chat.example.com", "https://", "https://a.b/path", "https://[::1", "https://a.b:x", "ftp://a.b")
     ),
+    *(("AGENT_UPLOAD_TYPES", text) for text in ("*.csv", "csv;png", "csv, text/plain", "..csv", "c s v")),
     *(("ALLOWED_HOSTS", text) for text in ("https://a.b", "a.b:8000", "a b", "a.b/c", "::1", "ok.example, a/b")),
 ]
 

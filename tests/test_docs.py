@@ -100,9 +100,11 @@ async def test_the_tool_of_the_readme_works_as_it_stands(monkeypatch: pytest.Mon
     dice = registry.all_tools()["roll_dice"]
     assert dice.description == "Roll dice and tell what they show."
     printed: list[str] = []
-    context = types.SimpleNamespace(output=printed.append)
+    told: list[tuple[float, str]] = []
+    context = types.SimpleNamespace(output=printed.append, progress=lambda *how_far: told.append(how_far))
     assert await dice.function(context, **dice.parse('{"sides": 1, "count": 3}')) == "1, 1, 1"
     assert printed == ["rolling…\n"]
+    assert told == [(0, "die 1 of 3"), (1 / 3, "die 2 of 3"), (2 / 3, "die 3 of 3")]
 
 
 async def test_the_subscriber_of_the_readme_works_as_it_stands(

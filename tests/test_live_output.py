@@ -10,9 +10,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.bus import Bus, LiveOutput, Room
+from chat.bus import Bus, Published, Room
 from chat.core.calls import Policy
 from chat.core.ids import CallId, ConversationId
+from chat.live import LiveOutput
+from chat.web.out_html import HtmlOut
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, proposal
 from tests.test_bus import Processes, announced, processes, reader, woken
@@ -107,6 +109,17 @@ def test_the_beginning_is_kept_and_the_rest_is_counted(parts: list[tuple[str, st
     assert sum(len(of_stream(live, stream)) for stream in ("stdout", "stderr")) <= limit + 40
 
 
+def test_of_how_far_a_tool_is_only_the_last_word_is_kept() -> None:
+    live = output()
+    assert live.latest is None
+    for number in range(10_000):
+        live.progress(number / 10_000, f"number {number}")
+    assert live.latest is not None
+    assert (live.latest.fraction, live.latest.text) == (0.9999, "number 9999")
+    assert live.segments == []
+    assert live.text() == ""
+
+
 # Readers
 
 
@@ -129,6 +142,61 @@ async def test_a_reader_that_comes_later_gets_all_that_was_printed(processes: Pr
     assert late.outputs[talk.call().call_id].text() == "so far"
     frames = [msgspec.json.decode(frame) for frame in JsonOut().output(live)]
     assert [(frame["offset"], frame["text"]) for frame in frames] == [(0, "so "), (3, "far")]
+
+
+def told(frames: list[str]) -> list[tuple[str, float | None, str]]:
+    decoded = [msgspec.json.decode(frame) for frame in frames]
+    return [(frame["type"], frame.get("fraction"), frame["text"]) for frame in decoded]
+
+
+async def test_how_far_a_tool_is_reaches_everybody_once_and_who_comes_later_hears_the_last_word(
+    processes: Processes,
+) -> None:
+    bus, talk = await processes.start(), running()
+    early = await reader(bus, talk)
+    live = opened(bus, talk)
+    out = JsonOut()
+    assert out.output(live) == []
+    live.progress(None, "looking")
+    live.progress(0.25, "reading")
+    live.append("stdout", "tick")
+    await woken(early)
+    assert told(out.output(live)) == [("tool_output_delta", None, "tick"), ("tool_progress", 0.25, "reading")]
+    assert out.output(live) == []
+    live.progress(0.25, "reading")
+    assert told(out.output(live)) == [("tool_progress", 0.25, "reading")]
+    live.progress(None, "")
+    late = await reader(bus, talk)
+    assert told(JsonOut().output(late.outputs[talk.call().call_id])) == [
+        ("tool_output_delta", None, "tick"),
+        ("tool_progress", None, ""),
+    ]
+
+
+def test_a_page_shows_how_far_a_tool_is_in_the_calls_own_place() -> None:
+    live = output()
+    page = HtmlOut(frames_per_second_max=30)
+    live.progress(0.5, "<b>half</b>")
+    assert page.output(live) == [
+        f'<div id="t-{CALL}-progress" hx-swap-oob="innerHTML">'
+        '<progress max="1" value="0.5000" aria-label="Progress"></progress><span>&lt;b&gt;half&lt;/b&gt;</span></div>'
+    ]
+    assert page.output(live) == []
+    live.progress(None, "more")
+    [frame] = page.output(live)
+    assert '<progress max="1" aria-label="Progress"></progress><span>more</span>' in frame
+
+
+async def test_a_card_that_is_drawn_anew_gets_all_output_and_the_last_word_once_more(processes: Processes) -> None:
+    bus, talk = await processes.start(), running()
+    live = opened(bus, talk)
+    live.append("stdout", "tick")
+    live.progress(0.5, "half")
+    page = HtmlOut(frames_per_second_max=30)
+    first = page.output(live)
+    assert len(first) == 2
+    page.update(Published(announcement=replace(announced(talk, seq=3), calls=talk.calls)))
+    assert page.output(live) == first
 
 
 async def test_output_of_a_call_that_has_ended_is_let_go_and_the_conversation_forgotten(processes: Processes) -> None:

@@ -70,12 +70,16 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """A file that a call made. `size` in bytes."""
+    """A file that a call made, or that a person sent along. `size` in bytes.
+
+    html: what is shown of a table in the call's card, made harmless; empty for every other file.
+    """
 
     artifact_id: ArtifactId
     name: str
     mime: str
     size: int
+    html: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

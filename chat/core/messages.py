@@ -44,6 +44,7 @@ class Telemetry:
     finish_reason: the server's own word; empty when it said none.
     notice: sentences about the answer itself, such as that a call in it was cut off; empty when there is none.
     first_token_ms, total_ms: from the request to the first visible or reasoning text, and to the end.
+    thinking_ms: from the first reasoning text to the first visible one, or to the end.
     """
 
     model: str = ""
@@ -53,6 +54,7 @@ class Telemetry:
     completion_tokens: int | None = None
     first_token_ms: int | None = None
     total_ms: int | None = None
+    thinking_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -180,7 +180,7 @@ rng = np.random.default_rng(7)
 days = pd.date_range("2025-01-01", "2025-12-31")
 sales = pd.DataFrame({"day": days, "amount": rng.gamma(9, 30, len(days)) * (1 + days.month / 20)})
 sales.to_csv("sales.csv", index=False)
-print(sales.head().to_string(index=False))
+display(sales.head())
 
 for month in range(1, 13):
     total = sales[sales.day.dt.month == month].amount.sum()

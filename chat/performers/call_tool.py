@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,11 +20,16 @@ from chat.core.effects import RunTool
 from chat.core.events import Event, TerminalEvent, ToolEnded, ToolStarted
 from chat.core.ids import CallId, ConversationId
 from chat.core.runs import STOPPED_RESULT
+from chat.tables import INLINE, Extent, harmless, shown
 from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile, ToolResult
 
 logger = logging.getLogger(__name__)
 
 LEFT_RESULT = "The server was shut down while this ran, which stopped it."
+# HTML of one call's tables that is shown right in its card, and so kept in the log; beyond it they are files alone.
+HTML_MAX_CHARACTERS = 100_000
+# A line.
+PROGRESS_MAX_CHARACTERS = 200
 
 
 class OutputSink(Protocol):
@@ -31,6 +37,10 @@ class OutputSink(Protocol):
 
     def append(self, stream: str, text: str) -> None:
         """Add text."""
+        ...
+
+    def progress(self, fraction: float | None, text: str) -> None:
+        """Say how far it is, in place of what was said before."""
         ...
 
     def text(self) -> str:
@@ -93,6 +103,14 @@ class Execution:
         if self._sink is not None and text:
             self._sink.append("stderr" if stream == "stderr" else "stdout", storable(text))
 
+    def progress(self, fraction: float | None, words: str = "") -> None:
+        """Show how far it is to everybody who looks on."""
+        if self._sink is None:
+            return
+        known = None if fraction is None or math.isnan(fraction) else min(max(fraction, 0.0), 1.0)
+        line = " ".join(words[: 2 * PROGRESS_MAX_CHARACTERS].split())[:PROGRESS_MAX_CHARACTERS]
+        self._sink.progress(known, storable(line))
+
     async def perform(self) -> TerminalEvent:
         """Claim the call, run it, and return how it ended."""
         await self._claim()
@@ -113,8 +131,10 @@ class Execution:
         try:
             await asyncio.shield(claiming)
         finally:
-            # Whoever is cancelled meanwhile must know whether the call is theirs to end.
-            await asyncio.wait({claiming})
+            # Whoever is cancelled meanwhile must know whether the call is theirs to end. Waiting for what is done would be
+            # one more moment to be cancelled in.
+            if not claiming.done():
+                await asyncio.wait({claiming})
             self._is_claimed = claiming.exception() is not None or claiming.result() is not None
 
     async def _run(self) -> TerminalEvent:
@@ -127,20 +147,30 @@ class Execution:
                 result = await self._tool.function(self, **arguments)
             if isinstance(result, str):
                 result = ToolResult(text=result)
-            files = [await self._keep(file) for file in result.files]
+            artifacts = await self._keep(result.files)
         except (ToolFailedError, ArgumentsError) as fault:
             return self._ended(CallState.FAILED, str(fault))
         except Exception as fault:
-            if deadline.expired():
+            if self._tool.timeout_s is not None and deadline.expired():
                 return self._ended(CallState.FAILED, f"It took longer than {self._tool.timeout_s:g} s and was stopped.")
             logger.exception("The tool %s crashed in conversation %s", self._tool.name, self._conversation_id)
             return self._ended(CallState.FAILED, f"The tool crashed: {type(fault).__name__}.")
         outcome = CallState.FAILED if result.has_failed else CallState.SUCCEEDED
-        return self._ended(outcome, result.text, tuple(files))
+        return self._ended(outcome, result.text, artifacts)
 
-    async def _keep(self, file: ToolFile) -> Artifact:
-        storable_file = replace(file, name=storable(file.name), mime=storable(file.mime))
-        return await self._outside.keep_file(self._conversation_id, storable_file)
+    async def _keep(self, files: Iterable[ToolFile]) -> tuple[Artifact, ...]:
+        kept = []
+        room = HTML_MAX_CHARACTERS
+        for file in files:
+            html = ""
+            if file.html and room > 0:
+                extent = replace(INLINE, characters_max=min(INLINE.characters_max, room))
+                html = await asyncio.to_thread(_table, file.html, extent)
+                room -= len(html)
+            storable_file = replace(file, name=storable(file.name), mime=storable(file.mime))
+            artifact = await self._outside.keep_file(self._conversation_id, storable_file)
+            kept.append(replace(artifact, html=html))
+        return tuple(kept)
 
     async def _save_now_and_then(self, sink: OutputSink) -> None:
         saved = ""
@@ -180,6 +210,13 @@ class Execution:
             at_ms=now_ms(),
             is_claimed=self._is_claimed,
         )
+
+
+def _table(markup: str, extent: Extent) -> str:
+    html = harmless(markup, extent)
+    # What it takes to show it is done here, in a thread, and is at hand when the card is drawn.
+    shown(html)
+    return html
 
 
 def storable(text: str) -> str:

@@ -27,7 +27,7 @@ from chat.core.events import (
 )
 from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Failure, Message, Telemetry
-from chat.llm.port import Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
+from chat.llm.port import CallBegun, Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
 from chat.llm.port import ToolCall as CalledTool
 from chat.tools.registry import ArgumentsError, Tool
 
@@ -48,6 +48,10 @@ class Sink(Protocol):
 
     def append(self, text: str, reasoning: str = "") -> None:
         """Add text."""
+        ...
+
+    def write_call(self, tool: str) -> None:
+        """Say that the model writes a call of this tool, or with an empty name that it does no more."""
         ...
 
     def since(self, offset: int) -> str:
@@ -110,6 +114,8 @@ class Generation:
         self._saving: asyncio.Task[bool] | None = None
         self._asked_at_s = 0.0
         self._first_token_ms: int | None = None
+        self._thinking_since_ms: int | None = None
+        self._thinking_ms: int | None = None
         self._end = Ended(finish_reason="", usage=None, model="")
 
     async def perform(self) -> TerminalEvent:
@@ -148,21 +154,26 @@ class Generation:
         self._asked_at_s = time.monotonic()
         try:
             async with self._model.ask(messages, tools=self._specs()) as chunks:
-                saved_at_s = self._asked_at_s
+                saved_at_s, calling = self._asked_at_s, ""
                 async for batch in chunks:
                     text = "".join([chunk.text for chunk in batch if isinstance(chunk, Text)])
                     reasoning = "".join([chunk.text for chunk in batch if isinstance(chunk, Reasoning)])
                     for chunk in batch:
-                        if isinstance(chunk, CalledTool):
+                        if isinstance(chunk, Text):
+                            calling = ""
+                        elif isinstance(chunk, CallBegun):
+                            calling = chunk.name[:TOOL_NAME_LIMIT_CHARACTERS]
+                        elif isinstance(chunk, CalledTool):
+                            calling = ""
                             self._proposals.append(self._proposal(chunk))
                         elif isinstance(chunk, Notice):
                             self._notices.append(chunk.words)
                         elif isinstance(chunk, Ended):
                             self._end = chunk
+                    sink.write_call(calling)
                     if not text and not reasoning:
                         continue
-                    if self._first_token_ms is None:
-                        self._first_token_ms = self._elapsed_ms()
+                    self._note_times(has_text=bool(text), has_reasoning=bool(reasoning))
                     sink.append(text, reasoning)
                     now_s = time.monotonic()
                     if now_s - saved_at_s >= self._conf.agent_checkpoint_interval_s:
@@ -290,11 +301,22 @@ class Generation:
             at_ms=now_ms(),
         )
 
+    def _note_times(self, *, has_text: bool, has_reasoning: bool) -> None:
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        if has_reasoning and self._thinking_since_ms is None:
+            self._thinking_since_ms = self._elapsed_ms()
+        if has_text and self._thinking_since_ms is not None and self._thinking_ms is None:
+            self._thinking_ms = self._elapsed_ms() - self._thinking_since_ms
+
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._asked_at_s) * 1000)
 
     def _telemetry(self) -> Telemetry:
         usage = self._end.usage
+        thinking_ms = self._thinking_ms
+        if thinking_ms is None and self._thinking_since_ms is not None:
+            thinking_ms = self._elapsed_ms() - self._thinking_since_ms
         return Telemetry(
             model=self._end.model,
             finish_reason=self._end.finish_reason,
@@ -302,5 +324,6 @@ class Generation:
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             first_token_ms=self._first_token_ms,
+            thinking_ms=thinking_ms,
             total_ms=self._elapsed_ms() if self._asked_at_s else None,
         )

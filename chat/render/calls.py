@@ -16,6 +16,7 @@ from django.utils.safestring import mark_safe
 from chat.core.calls import UNDER_WAY, Artifact, CallState, Scope, ToolCall
 from chat.core.state import Conversation
 from chat.render.highlight import figure
+from chat.tables import shown
 
 CALL_WORDS = {
     CallState.PROPOSED: "Waits for your approval",
@@ -38,8 +39,8 @@ GIST_CHARACTERS = 100
 
 def call_context(call: ToolCall) -> dict[str, Any]:
     """What the card of a tool call shows."""
-    proposed, shown = _arguments(call.proposed_arguments), _arguments(call.arguments)
-    edits = _edits(proposed, shown) if proposed != shown else []
+    proposed, arguments = _arguments(call.proposed_arguments), _arguments(call.arguments)
+    edits = _edits(proposed, arguments) if proposed != arguments else []
     is_under_way = call.state in UNDER_WAY
     took = None
     if call.started_at_ms is not None and call.ended_at_ms is not None:
@@ -56,12 +57,12 @@ def call_context(call: ToolCall) -> dict[str, Any]:
         # What a person has just read stays in view while it runs; what nobody was asked for does not unfold by itself.
         "is_open": is_under_way and (call.decision is not None or bool(call.output)),
         "since_ms": call.started_at_ms if call.state is CallState.RUNNING else None,
-        "gist": _gist(shown),
-        "arguments": [_argument(call.tool, *argument) for argument in shown],
+        "gist": _gist(arguments),
+        "arguments": [_argument(call.tool, *argument) for argument in arguments],
         "edits": edits,
         "decision": _decision(call, is_edited=bool(edits)),
         "output": call.output,
-        "result": call.result if call.is_settled and call.result != call.output else "",
+        "result": _rest_of_result(call) if call.is_settled else "",
         "took": seconds(took),
         "artifacts": [artifact_context(artifact) for artifact in call.artifacts],
     }
@@ -74,7 +75,13 @@ def artifact_context(artifact: Artifact) -> dict[str, Any]:
         "name": artifact.name,
         "is_image": artifact.mime in INLINE_IMAGES,
         "size": artifact.size,
+        "table_html": mark_safe(shown(artifact.html)) if artifact.html else "",  # noqa: S308 - made harmless once more
     }
+
+
+def _rest_of_result(call: ToolCall) -> str:
+    """What the model is told beyond the output, which stands above it."""
+    return call.result.removeprefix(call.output.rstrip()).lstrip("\n")
 
 
 def _arguments(text: str) -> list[tuple[str, str, bool]]:

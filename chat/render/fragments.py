@@ -52,8 +52,10 @@ def drawn(message: Message) -> Drawn:
     return Drawn(settled="".join(stream.settled), tail=stream.tail())
 
 
-def message_context(message: Message, text: Drawn | None = None, *, calls: Iterable[ToolCall] = ()) -> dict[str, Any]:
-    """What the templates of a message show. `calls`: those that it made."""
+def message_context(
+    message: Message, text: Drawn | None = None, *, calls: Iterable[ToolCall] = (), calling: str = ""
+) -> dict[str, Any]:
+    """What the templates of a message show. calls: those that it made. calling: the tool whose call it writes now."""
     took = message.telemetry
     is_answer = message.role is Role.ASSISTANT
     if text is None and is_answer:
@@ -73,6 +75,8 @@ def message_context(message: Message, text: Drawn | None = None, *, calls: Itera
         "settled_html": mark_safe(text.settled) if text else "",  # noqa: S308 - made by our renderer
         "tail_html": mark_safe(text.tail) if text else "",  # noqa: S308 - made by our renderer
         "reasoning": message.reasoning,
+        "thinking_words": thinking_words(message),
+        "calling": calling,
         "attachments": [artifact_context(file) for file in message.attachments],
         "created_at": datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC),
         "finish_note": " ".join(filter(None, (FINISH_NOTES.get(took.finish_reason, ""), took.notice))),
@@ -91,6 +95,12 @@ def message_contexts(messages: Iterable[Message], calls: Iterable[ToolCall]) -> 
     ]
 
 
+def thinking_words(message: Message) -> str:
+    """What is said of the model's thinking once it has begun to answer."""
+    took_ms = message.telemetry.thinking_ms
+    return "Thoughts" if took_ms is None else f"Thought for {seconds(took_ms)}"
+
+
 def _tokens(prompt: int | None, completion: int | None) -> str:
     if prompt is None and completion is None:
         return ""
@@ -106,7 +116,7 @@ def queue_context(state: Conversation) -> dict[str, Any]:
                 "content": item.content,
                 "delivery": item.delivery.value,
                 "is_edited": item.is_edited,
-                "attachments": item.attachments,
+                "attachments": [artifact_context(file) for file in item.attachments],
             }
             for item in state.queue
         ],
@@ -170,22 +180,31 @@ def message(
     conversation_id: UUID,
     text: Drawn | None = None,
     calls: Iterable[ToolCall] = (),
+    calling: str = "",
     oob: str = "",
 ) -> str:
-    """A whole message, with the calls that it made."""
+    """A whole message, with the calls that it made, and that which it writes now."""
     return _part(
         "message",
-        message=message_context(value, text, calls=calls),
+        message=message_context(value, text, calls=calls, calling=calling),
         conversation={"id": conversation_id},
         oob=oob,
     )
 
 
 def message_end(value: Message, *, conversation_id: UUID) -> str:
-    """What changes on a message around its text when it ends: its attributes and its foot."""
+    """What changes on a message around its text when it ends: its attributes, its foot, how long it thought."""
     context = message_context(value, Drawn(settled="", tail=""))
     foot = _part("message_foot", message=context, conversation={"id": conversation_id}, oob="true")
-    return f"{message_attributes(value)}{foot}"
+    thought = format_html(
+        '<span id="{}" hx-swap-oob="innerHTML">{}</span>', ids.place(value.message_id, "thought"), thinking_words(value)
+    )
+    return f"{message_attributes(value)}{thought if value.reasoning else ''}{foot}"
+
+
+def calling(message_id: UUID, tool: str) -> str:
+    """Which tool's call a message that streams writes now; none with an empty name."""
+    return _part("calling", message={"id": message_id, "calling": tool}, oob="true")
 
 
 def message_attributes(value: Message) -> str:
@@ -235,6 +254,18 @@ def output_added(call_id: UUID, segments: Iterable[tuple[str, str]], *, is_first
     pieces = format_html_join("", '<span class="{}">{}</span>', segments)
     how = "innerHTML" if is_first else "beforeend"
     return format_html('<div id="{}" hx-swap-oob="{}">{}</div>', ids.output(call_id), how, pieces)
+
+
+def progress(call_id: UUID, fraction: float | None, words: str) -> str:
+    """How far a running tool is."""
+    value = "" if fraction is None else format_html(' value="{}"', f"{fraction:.4f}")
+    return format_html(
+        '<div id="{}" hx-swap-oob="innerHTML"><progress max="1"{} aria-label="Progress"></progress>'
+        "<span>{}</span></div>",
+        ids.progress(call_id),
+        value,
+        words,
+    )
 
 
 def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str:

@@ -24,3 +24,8 @@ def place(message_id: UUID, name: str) -> str:
 def output(call_id: UUID) -> str:
     """What a running tool prints."""
     return f"t-{call_id}-output"
+
+
+def progress(call_id: UUID) -> str:
+    """How far a running tool is."""
+    return f"t-{call_id}-progress"

@@ -1,4 +1,4 @@
-"""Files of conversations."""
+"""Files of conversations: which there are, who may have them, and which can still be taken back."""
 
 from __future__ import annotations
 
@@ -7,18 +7,49 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.core.files.base import File
+from django.db import transaction
 
 from chat import models
 from chat.core.calls import Artifact
 from chat.core.ids import ArtifactId, ConversationId
+from chat.errors import AgentsiteError
+
+
+class FileInUseError(AgentsiteError):
+    """The file belongs to a message or to a tool call, and stays with it."""
 
 
 def of_conversation(conversation_id: ConversationId, artifact_ids: Sequence[uuid.UUID]) -> tuple[Artifact, ...] | None:
-    """The files of a conversation that these ids name, in their order; None when one of them is not its file."""
-    rows = models.Artifact.objects.in_bulk(list(artifact_ids))
-    if any(key not in rows or rows[key].conversation_id != conversation_id for key in artifact_ids):
+    """The files that a person sent to a conversation, by these ids, each once, in their order; None when one of the
+    ids is none of those: another conversation's, or one that a tool made, which does not lie in the work folder.
+    """
+    wanted = tuple(dict.fromkeys(artifact_ids))
+    rows = models.Artifact.objects.filter(conversation_id=conversation_id).in_bulk(wanted)
+    if len(rows) < len(wanted) or not _made_by_tools(conversation_id).isdisjoint(map(str, wanted)):
         return None
-    return tuple(_value(rows[key]) for key in artifact_ids)
+    return tuple(_value(rows[key]) for key in wanted)
+
+
+def are_kept(files: Sequence[Artifact]) -> bool:
+    """Whether all of these are still there."""
+    return models.Artifact.objects.filter(id__in=[file.artifact_id for file in files]).count() == len(files)
+
+
+def _made_by_tools(conversation_id: ConversationId) -> set[str]:
+    calls = models.ToolCall.objects.filter(conversation_id=conversation_id).exclude(artifacts=[])
+    return {file["artifact_id"] for made in calls.values_list("artifacts", flat=True) for file in made}
+
+
+def _sent_along(conversation_id: ConversationId) -> set[str]:
+    """Also with a message that waits, or was withdrawn: the log names it."""
+    return {
+        file["artifact_id"]
+        for table in (models.Message, models.QueuedMessage)
+        for sent in table.objects.filter(conversation_id=conversation_id)
+        .exclude(attachments=[])
+        .values_list("attachments", flat=True)
+        for file in sent
+    }
 
 
 def _value(row: models.Artifact) -> Artifact:
@@ -35,7 +66,11 @@ def keep(conversation_id: ConversationId, *, name: str, mime: str, content: File
         created_at=datetime.now(UTC),
     )
     row.file.save(str(row.id), content, save=False)
-    row.save(force_insert=True)
+    try:
+        row.save(force_insert=True)
+    except BaseException:
+        row.file.delete(save=False)
+        raise
     return _value(row)
 
 
@@ -45,3 +80,20 @@ def artifact(artifact_id: uuid.UUID, *, user_id: int | None) -> models.Artifact 
     if user_id is not None:
         rows = rows.filter(conversation__user_id=user_id, conversation__is_deleted=False)
     return rows.first()
+
+
+def take_back(artifact_id: uuid.UUID, *, user_id: int) -> tuple[ConversationId, Artifact] | None:
+    """Remove a file that its owner has not sent yet; None when this user has no such file. Raises FileInUseError."""
+    with transaction.atomic():
+        row = artifact(artifact_id, user_id=user_id)
+        if row is None:
+            return None
+        conversation_id = ConversationId(row.conversation_id)
+        # Whatever happens to a conversation has its row first: a message either is seen here or finds no file.
+        models.Conversation.objects.select_for_update().get(id=conversation_id)
+        if str(row.id) in _sent_along(conversation_id) | _made_by_tools(conversation_id):
+            raise FileInUseError
+        value = _value(row)
+        row.delete()
+    row.file.delete(save=False)
+    return conversation_id, value

@@ -45,6 +45,7 @@ def message_columns(message: Message) -> dict[str, Any]:
         "prompt_tokens": took.prompt_tokens,
         "completion_tokens": took.completion_tokens,
         "first_token_ms": took.first_token_ms,
+        "thinking_ms": took.thinking_ms,
         "total_ms": took.total_ms,
         "created_at": when(message.created_at_ms),
         "ended_at": None if message.ended_at_ms is None else when(message.ended_at_ms),
@@ -73,6 +74,7 @@ def message_value(row: MessageRow) -> Message:
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
             first_token_ms=row.first_token_ms,
+            thinking_ms=row.thinking_ms,
             total_ms=row.total_ms,
         ),
     )

@@ -31,11 +31,16 @@ class ArgumentsError(AgentsiteError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToolFile:
-    """A file that a tool made. `name` is shown to people and names no place on the disk."""
+    """A file that a tool made. `name` is shown to people and names no place on the disk.
+
+    html: a table or text that is shown right in the call's card, besides the file. It may come from anywhere: it is
+    made harmless, and cut, before it is kept.
+    """
 
     name: str
     mime: str
     data: bytes
+    html: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +72,13 @@ class ToolContext(Protocol):
         """Show this to everybody who looks on, at once. `stream` is `stdout` or `stderr`."""
         ...
 
+    def progress(self, fraction: float | None, words: str = "") -> None:
+        """Show how far it is: from 0 to 1, or None when that can't be said, and what it does now, in a line.
+
+        Each call replaces what the one before said; nothing of it stays once the tool has ended.
+        """
+        ...
+
 
 ToolFunction = Callable[..., Awaitable[str | ToolResult]]
 F = TypeVar("F", bound=ToolFunction)
@@ -78,7 +90,7 @@ class Tool:
 
     parameters: JSON schema of the arguments. policy: who lets it run, unless the settings say otherwise.
     is_idempotent: running it twice does no harm, so that a call lost in a crash is run again by itself.
-    timeout_s: after so long it is cancelled and has failed.
+    timeout_s: after so long it is cancelled and has failed; None for one that sees to that itself.
     """
 
     name: str
@@ -86,7 +98,7 @@ class Tool:
     parameters: Mapping[str, Any]
     policy: Policy
     is_idempotent: bool
-    timeout_s: float
+    timeout_s: float | None
     function: ToolFunction = field(repr=False)
     arguments: type[msgspec.Struct] = field(repr=False)
 
@@ -103,7 +115,9 @@ class Tool:
 _tools: dict[str, Tool] = {}
 
 
-def tool(*, policy: str = "ask", is_idempotent: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> Callable[[F], F]:
+def tool(
+    *, policy: str = "ask", is_idempotent: bool = False, timeout_s: float | None = DEFAULT_TIMEOUT_S
+) -> Callable[[F], F]:
     """Make an async function a tool.
 
     Its first parameter is the `ToolContext`; the others are the arguments, with types and, where they can be left
@@ -123,7 +137,7 @@ def tool(*, policy: str = "ask", is_idempotent: bool = False, timeout_s: float =
     return register
 
 
-def _make(function: ToolFunction, policy: Policy, *, is_idempotent: bool, timeout_s: float) -> Tool:
+def _make(function: ToolFunction, policy: Policy, *, is_idempotent: bool, timeout_s: float | None) -> Tool:
     name = function.__name__
     description = inspect.getdoc(function)
     if not inspect.iscoroutinefunction(function) or not description:

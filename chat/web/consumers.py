@@ -127,7 +127,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             ref = getattr(event, "message_id", "") or getattr(event, "call_id", "")
             await self.send(self._out.error(code=result.code.value, words=result.words, ref=str(ref)))
         elif isinstance(result, Repeated):
-            await self.send(self._out.accepted_before(result.announcement))
+            self._subscription.repeat(result.announcement)
 
     async def _attachments(self, frame: frames.UserMessage) -> tuple[Artifact, ...]:
         """The files that go with a message. Raises FrameError."""
@@ -135,7 +135,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return ()
         found = await in_thread(files.of_conversation, self._conversation_id, frame.attachments)
         if found is None:
-            raise frames.FrameError("not_found", "There is no such attachment.", str(frame.id or ""))
+            words = "One of the files is not there, or was not sent to this conversation."
+            raise frames.FrameError("not_found", words, str(frame.id or ""))
         return found
 
     async def _check_arguments(self, frame: frames.Approve) -> None:

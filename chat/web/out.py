@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from chat.bus import LiveOutput, LiveText, Published
+from chat.bus import Published
 from chat.core.announcement import Announcement
+from chat.live import LiveOutput, LiveText
 from chat.store.reads import Entry, View
 
 
@@ -39,7 +40,7 @@ class Out(Protocol):
         ...
 
     def output(self, output: LiveOutput) -> list[str]:
-        """Frames with what a running tool has printed that this socket has not had yet."""
+        """Frames with what a running tool has printed that this socket has not had yet, and how far it is."""
         ...
 
     def list_change(self, published: Published) -> str:

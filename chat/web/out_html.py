@@ -7,12 +7,13 @@ from dataclasses import replace
 from uuid import UUID
 
 from chat import codec
-from chat.bus import LiveOutput, LiveText, Published
+from chat.bus import Published
 from chat.core.announcement import Announcement
 from chat.core.calls import ToolCall
 from chat.core.ids import CallId, MessageId
 from chat.core.messages import Message, MessageState
 from chat.core.state import Conversation
+from chat.live import LiveOutput, LiveText, Progress
 from chat.render import fragments
 from chat.render.live_markdown import LiveMarkdown
 from chat.store.reads import Entry, View
@@ -39,8 +40,10 @@ class HtmlOut:
         self._live: LiveText | None = None
         self._version_shown = 0
         self._reasoning_shown = 0
+        self._calling_shown = ""
         self._parts: dict[str, str] = {}
-        self._outputs: dict[tuple[CallId, int], int] = {}
+        # Of each running call, how many segments it has shown and which progress.
+        self._outputs: dict[tuple[CallId, int], tuple[int, Progress | None]] = {}
         self._lines: dict[UUID, tuple[str, str]] = {}
 
     def whole(self, view: View, live: LiveText | None) -> str:
@@ -64,7 +67,7 @@ class HtmlOut:
             self._article(view.state, message, live, calls=calls.pop(message.message_id, ()), oob="upsert:#messages")
             for message in view.messages
         ]
-        articles += [fragments.call(call) for changed in calls.values() for call in changed]
+        articles += [self._card(call) for changed in calls.values() for call in changed]
         self._parts = {}
         return "".join(articles) + self._state(view.state, view.seq)
 
@@ -72,7 +75,7 @@ class HtmlOut:
         """The messages and parts that an announcement changed."""
         announcement = published.announcement
         pieces = [self._message(announcement.state, message) for message in announcement.messages]
-        pieces += [fragments.call(call) for call in {call.call_id: call for call in announcement.calls}.values()]
+        pieces += [self._card(call) for call in {call.call_id: call for call in announcement.calls}.values()]
         parts = published.made.get("parts")
         if parts is None:
             parts = published.made["parts"] = fragments.state_parts(announcement.state)
@@ -82,7 +85,7 @@ class HtmlOut:
         """More finished blocks, and the open end anew."""
         markdown = LiveMarkdown.of(live)
         if live is not self._live:
-            self._follow(live, version=0, reasoning=0)
+            self._follow(live, version=0, reasoning=0, calling="")
         frame = ""
         self.pause_s = max(self._shortest_pause_s, markdown.cost_characters * PAUSE_S_PER_CHARACTER)
         if self._reasoning_shown < live.reasoning_length:
@@ -92,18 +95,28 @@ class HtmlOut:
         if markdown.version != self._version_shown:
             frame += markdown.frame(self._version_shown)
             self._version_shown = markdown.version
+        if live.calling != self._calling_shown:
+            self._calling_shown = live.calling
+            frame += fragments.calling(live.message_id, live.calling)
         return frame
 
     def output(self, output: LiveOutput) -> list[str]:
-        """More of what a tool prints, behind what is there; what was saved of it at first gives way."""
+        """More of what a tool prints, behind what is there; what was saved of it at first gives way. And how far it
+        is.
+        """
         key = (output.call_id, output.execution_no)
-        shown = self._outputs.get(key, 0)
-        if shown == len(output.segments):
-            return []
-        self._outputs[key] = len(output.segments)
-        self.pause_s = max(self.pause_s, self._shortest_pause_s)
-        new = [(segment.stream, segment.text) for segment in output.segments[shown:]]
-        return [fragments.output_added(output.call_id, new, is_first=shown == 0)]
+        shown, told = self._outputs.get(key, (0, None))
+        self._outputs[key] = (len(output.segments), output.latest)
+        frames = []
+        if shown < len(output.segments):
+            new = [(segment.stream, segment.text) for segment in output.segments[shown:]]
+            frames.append(fragments.output_added(output.call_id, new, is_first=shown == 0))
+        latest = output.latest
+        if latest is not None and latest is not told:
+            frames.append(fragments.progress(output.call_id, latest.fraction, latest.text))
+        if frames:
+            self.pause_s = max(self.pause_s, self._shortest_pause_s)
+        return frames
 
     def list_change(self, published: Published) -> str:
         """The line of the announced conversation, when it changed."""
@@ -150,15 +163,26 @@ class HtmlOut:
         calls: Iterable[ToolCall] = (),
         oob: str = "",
     ) -> str:
-        text = None
+        text, calling = None, ""
         if live is not None and message.message_id == live.message_id:
+            calling = live.calling
             markdown = LiveMarkdown.of(live)
             text = markdown.drawn()
             message = replace(message, reasoning=live.reasoning_since(0))
-            self._follow(live, version=markdown.version, reasoning=live.reasoning_length)
+            self._follow(live, version=markdown.version, reasoning=live.reasoning_length, calling=calling)
         for call in calls:
-            self._outputs.pop((call.call_id, call.execution_no), None)
-        return fragments.message(message, conversation_id=state.conversation_id, text=text, calls=calls, oob=oob)
+            self._forget_output(call)
+        return fragments.message(
+            message, conversation_id=state.conversation_id, text=text, calls=calls, calling=calling, oob=oob
+        )
+
+    def _card(self, call: ToolCall) -> str:
+        self._forget_output(call)
+        return fragments.call(call)
+
+    def _forget_output(self, call: ToolCall) -> None:
+        """A card that is drawn anew shows what was saved of its output: all of it comes once more."""
+        self._outputs.pop((call.call_id, call.execution_no), None)
 
     def _message(self, state: Conversation, message: Message) -> str:
         live = self._live
@@ -169,9 +193,9 @@ class HtmlOut:
                 return rest + fragments.message_end(message, conversation_id=state.conversation_id)
         return fragments.message(message, conversation_id=state.conversation_id, oob="upsert:#messages")
 
-    def _follow(self, live: LiveText, *, version: int, reasoning: int) -> None:
+    def _follow(self, live: LiveText, *, version: int, reasoning: int, calling: str) -> None:
         self._live = live
-        self._version_shown, self._reasoning_shown = version, reasoning
+        self._version_shown, self._reasoning_shown, self._calling_shown = version, reasoning, calling
 
     def _state(self, state: Conversation, seq: int, parts: dict[str, str] | None = None) -> str:
         parts = fragments.state_parts(state) if parts is None else parts

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from chat import codec
-from chat.bus import LiveOutput, LiveText, Published
+from chat.bus import Published
 from chat.core.announcement import Announcement
 from chat.core.calls import Artifact, ToolCall
 from chat.core.ids import CallId
 from chat.core.messages import Message
 from chat.core.state import Conversation, Generating
+from chat.live import LiveOutput, LiveText, Progress
 from chat.store.reads import Entry, View
 
 
@@ -30,7 +31,7 @@ class JsonOut:
     def __init__(self) -> None:
         self._live: LiveText | None = None
         self._sent = 0
-        self._outputs: dict[tuple[CallId, int], int] = {}
+        self._outputs: dict[tuple[CallId, int], tuple[int, Progress | None]] = {}
 
     def whole(self, view: View, live: LiveText | None) -> str:
         """A full `state_update`."""
@@ -85,22 +86,31 @@ class JsonOut:
         return frame
 
     def output(self, output: LiveOutput) -> list[str]:
-        """A `tool_output_delta` for each segment."""
+        """A `tool_output_delta` for each segment, and a `tool_progress` when there is a new word on that."""
         key = (output.call_id, output.execution_no)
-        new = output.segments[self._outputs.get(key, 0) :]
-        self._outputs[key] = len(output.segments)
-        return [
-            msgspec.json.encode(
-                {
-                    "type": "tool_output_delta",
-                    "call_id": output.call_id,
-                    "stream": segment.stream,
-                    "offset": segment.offset,
-                    "text": segment.text,
-                }
-            ).decode()
-            for segment in new
+        sent, told = self._outputs.get(key, (0, None))
+        self._outputs[key] = (len(output.segments), output.latest)
+        frames: list[dict[str, Any]] = [
+            {
+                "type": "tool_output_delta",
+                "call_id": output.call_id,
+                "stream": segment.stream,
+                "offset": segment.offset,
+                "text": segment.text,
+            }
+            for segment in output.segments[sent:]
         ]
+        latest = output.latest
+        if latest is not None and latest is not told:
+            frames.append(
+                {
+                    "type": "tool_progress",
+                    "call_id": output.call_id,
+                    "fraction": latest.fraction,
+                    "text": latest.text,
+                }
+            )
+        return [msgspec.json.encode(frame).decode() for frame in frames]
 
     def list_change(self, published: Published) -> str:
         """Nothing: programs ask for one conversation at a time."""

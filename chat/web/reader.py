@@ -6,10 +6,11 @@ all come this way. Must not know which frames a socket speaks.
 
 from __future__ import annotations
 
-from chat.bus import LiveText, Subscription
+from chat.bus import Subscription
 from chat.conf import Conf
 from chat.core.announcement import Announcement
 from chat.core.calls import UNDER_WAY
+from chat.live import LiveText
 from chat.store import reads
 from chat.store.reads import View
 from chat.store.threads import in_thread
@@ -48,6 +49,8 @@ class Reader:
             published = subscription.announcements.popleft()
             announcement = published.announcement
             if announcement.seq <= self.seq:
+                # What was read has it whole.
+                self._leave_ended_outputs(announcement)
                 continue
             if announcement.seq > self.seq + 1:
                 subscription.is_stale = True
@@ -58,6 +61,11 @@ class Reader:
         if subscription.is_stale:
             subscription.is_stale = False
             frames.append(await self._read(self.seq))
+        while subscription.repeats:
+            repeated = subscription.repeats.popleft()
+            # What was true when it was asked for again must not come after what is true since.
+            is_current = repeated.seq >= self.seq
+            frames.append(self._out.accepted_before(repeated) if is_current else await self._read(None))
         if self._out.wants_list:
             frames += await self._take_list()
         live = self._live()

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from chat import wiring
+from chat.web.transfer import Application, Body, PatientRequest, Receive, Room, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -31,35 +32,6 @@ FRAMES_WAITING_MAX = 64
 
 # The codes that the WebSocket registry keeps for servers: an error, a restart, come back later.
 CODES_OF_SERVERS = frozenset({1011, 1012, 1013})
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class _Room:
-    """Open while the transport has room: what Twisted calls a push producer."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._event.set()
-
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The transport is full."""
-        self._event.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The transport has room again."""
-        self._event.set()
-
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The transport is gone: nobody needs to wait for it."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Until there is room."""
-        await self._event.wait()
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
@@ -110,7 +82,7 @@ class PatientServer(Server):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._rooms: WeakKeyDictionary[Any, _Room] = WeakKeyDictionary()
+        self._rooms: WeakKeyDictionary[Any, Room] = WeakKeyDictionary()
 
     def run(self) -> None:
         """Serve until the reactor stops."""
@@ -119,16 +91,19 @@ class PatientServer(Server):  # type: ignore[misc]
 
     def _set_protocol(self) -> None:
         self.ws_factory.protocol = _Protocol
+        self.http_factory.buildProtocol = self._build_channel
         # Origins are judged by the consumers; left out here, "null" would be refused without a close code.
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_HANDSHAKE_TIMEOUT_S, allowNullOrigin=True)
 
+    def _build_channel(self, address: Any) -> Any:
+        channel = HTTPFactory.buildProtocol(self.http_factory, address)
+        channel.requestFactory = PatientRequest
+        return channel
+
     def create_application(self, protocol: Any, scope: Scope) -> asyncio.Queue[dict[str, Any]] | None:
         """Start the application for a connection. Returns the queue of what its client sends."""
-        if scope["type"] != "websocket":
-            queue: asyncio.Queue[dict[str, Any]] | None = super().create_application(protocol, scope)
-            return queue
         # As Daphne does it, but for the queue.
-        inbox = _Inbox(protocol)
+        inbox = _Inbox(protocol) if scope["type"] == "websocket" else Body(protocol)
         scope.setdefault("asgi", {"version": "3.0"})
         application = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         if protocol not in self.connections:
@@ -142,11 +117,13 @@ class PatientServer(Server):  # type: ignore[misc]
         await super().handle_reply(protocol, message)
         if message["type"] == "websocket.send" and protocol in self.connections:
             await self._room(protocol).wait()
+        elif message["type"] == "http.response.body":
+            await protocol.room.wait()
 
-    def _room(self, protocol: Any) -> _Room:
+    def _room(self, protocol: Any) -> Room:
         room = self._rooms.get(protocol)
         if room is None:
-            room = self._rooms[protocol] = _Room()
+            room = self._rooms[protocol] = Room()
             # The HTTP channel that the socket came from still listens, and would stop reading when we must wait
             # with writing: a slow reader could not even say Stop.
             protocol.transport.unregisterProducer()

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,15 +21,15 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
 from chat.render import fragments, ids
-from chat.store import files, reads
+from chat.store import reads
 from chat.store.commits import Committed
+from chat.tools import workshop
+from chat.web import uploads
 from chat.web.out_json import call_json, message_json
 from chat.web.reader import LIST_LIMIT
 
 TITLE_LIMIT_CHARACTERS = 200
 SEARCH_LIMIT_CHARACTERS = 200
-# Shown in the browser itself; every other kind of file is only downloaded.
-INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 def _user_id(request: HttpRequest) -> int:
@@ -90,8 +90,9 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
                 for entry in reads.entries(user_id=user_id, limit=LIST_LIMIT)
             ],
             "deleted": _deleted(request),
-            "upload_max_bytes": settings.AGENTSITE.agent_upload_max_mib << 20,
+            "uploads": uploads.what_is_taken(),
             "is_demo": settings.AGENTSITE.is_demo,
+            "why_off": workshop.why_off() if request.user.is_staff else "",
         },
     )
 
@@ -231,31 +232,14 @@ def export_markdown(request: HttpRequest, conversation_id: UUID) -> HttpResponse
     for message in view.messages:
         state = "" if message.state.value == "complete" else f" ({message.state.value})"
         parts.append(f"## {message.role.value.capitalize()}{state}\n\n{message.content}")
+        if message.attachments:
+            parts.append(f"Files: {', '.join(file.name for file in message.attachments)}")
     text = "\n\n".join(parts) + "\n"
     return _download(HttpResponse(text, content_type="text/markdown; charset=utf-8"), "md")
 
 
 def _download(response: HttpResponse, ending: str) -> HttpResponse:
     response["Content-Disposition"] = f'attachment; filename="conversation.{ending}"'
-    return response
-
-
-@login_required
-@require_safe
-def artifact(request: HttpRequest, artifact_id: UUID) -> HttpResponseBase:
-    """A file of a conversation, for its owner and for staff, so that nothing in it can run as our page."""
-    user = request.user
-    found = files.artifact(artifact_id, user_id=None if user.is_staff else _user_id(request))
-    if found is None:
-        raise Http404
-    response = FileResponse(
-        found.file.open("rb"),
-        content_type=found.mime if found.mime in INLINE_TYPES else "application/octet-stream",
-        as_attachment=found.mime not in INLINE_TYPES,
-        filename=found.name,
-    )
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cache-Control"] = "private, max-age=31536000, immutable"
     return response
 
 

@@ -1,21 +1,28 @@
-/* Files that go with the next message: picked, pasted or dropped, and uploaded at once. Knows: #upload, #attachments, what
-   the server answers to a file. Must not know: messages, or what becomes of a file once it was taken.
+/* Files that go with the next message: picked, pasted or dropped, and uploaded at once. Knows: #upload with its limits,
+   #attachments, what the server answers to a file. Must not know: messages, or what becomes of a file once it was taken.
 
-   What is uploaded is kept until it is sent, so that a reload loses nothing. */
+   What is uploaded is kept until it is sent, each file under its own key, so that neither a reload nor another tab loses
+   one; every tab on the conversation shows the same. */
 
 import * as kept from "./kept.js";
 import { composerText, conversation, conversationId, focusComposer, tell } from "./page.js";
 
-const KEPT = `files.${conversationId}`;
+const PREFIX = `file.${conversationId}.`;
 const UNREACHABLE = "The server can’t be reached.";
 const UNITS = ["bytes", "KB", "MB", "GB"];
+// A browser has few connections to a server; pictures and searches want some, too.
+const AT_ONCE_MAX = 3;
 
 const form = document.getElementById("upload");
 const picker = form.elements.file;
 const list = document.getElementById("attachments");
 const blank = document.getElementById("attachment").content.firstElementChild;
-const sizeMax = Number(form.dataset.maxBytes ?? Infinity);
-// Each: name, size; state: uploading, ready or failed; answer: the server's; words: why it failed; file, request, item.
+const token = form.elements.csrfmiddlewaretoken.value;
+const sizeMax = Number(form.dataset.maxBytes);
+const countMax = Number(form.dataset.maxFiles);
+const types = picker.accept.split(",").filter((ending) => ending !== "");
+// Each: name, size; state: waiting, uploading, ready or failed; answer: the server's; words: why it failed, and whether it
+// can be tried again; file, request, item.
 let entries = [];
 
 function sizeWords(bytes) {
@@ -24,14 +31,25 @@ function sizeWords(bytes) {
   return `${power === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${UNITS[power]}`;
 }
 
-const ready = () => entries.filter((entry) => entry.state === "ready");
-export const isUploading = () => entries.some((entry) => entry.state === "uploading");
-export const hasFiles = () => ready().length > 0;
+const inState = (...states) => entries.filter((entry) => states.includes(entry.state));
+const ready = () => inState("ready");
+const speak = (words) => {
+  document.getElementById("spoken").textContent = words;
+};
 
-function keep() {
-  const answers = ready().map((entry) => entry.answer);
-  if (answers.length > 0) kept.write(KEPT, answers);
-  else kept.remove(KEPT);
+/** Why the files can't go now, in words; empty when they can. */
+export function whyNot() {
+  if (inState("waiting", "uploading").length > 0) return "A file is still being uploaded.";
+  return inState("failed").length > 0 ? "A file could not be uploaded. Try again, or remove it." : "";
+}
+
+export const hasFiles = () => entries.length > 0;
+
+let counter = 0;
+
+function keep(answer) {
+  counter += 1;
+  kept.write(PREFIX + answer.id, { ...answer, order: Date.now() + counter / 1000 });
 }
 
 function draw(entry) {
@@ -39,13 +57,13 @@ function draw(entry) {
   item.dataset.state = state;
   item.querySelector(".file-name").textContent = entry.name;
   item.querySelector(".why").textContent = state === "failed" ? entry.words : sizeWords(entry.size);
-  item.querySelector("progress").hidden = state !== "uploading";
+  item.querySelector("progress").hidden = state !== "uploading" && state !== "waiting";
   item.querySelector("[data-action=upload-again]").hidden = state !== "failed" || !entry.canRepeat;
   const remove = item.querySelector("[data-action=detach]");
   remove.setAttribute("aria-label", `Remove ${entry.name}`);
   remove.title = "Remove";
   const image = item.querySelector("img");
-  if (state === "ready" && /^image\/(png|jpeg|gif|webp)$/.test(answer.mime) && image.hidden) {
+  if (state === "ready" && /^image\/(png|jpeg|gif|webp)$/.test(answer.mime) && !image.src) {
     image.src = answer.url;
     image.hidden = false;
   }
@@ -53,24 +71,41 @@ function draw(entry) {
 
 function show(entry) {
   entry.item = blank.cloneNode(true);
+  const image = entry.item.querySelector("img");
+  image.addEventListener("error", () => {
+    // Its name promised too much.
+    image.hidden = true;
+  });
   entries.push(entry);
   list.append(entry.item);
   list.hidden = false;
   draw(entry);
+  list.scrollTop = list.scrollHeight;
 }
 
-function remove(entry) {
+/** Take it off the list; the server keeps it. */
+function drop(entry) {
   entry.request?.abort();
   entries = entries.filter((other) => other !== entry);
   entry.item.remove();
   list.hidden = entries.length === 0;
-  keep();
+  if (entry.answer) kept.remove(PREFIX + entry.answer.id);
+}
+
+/** What a person takes away goes from the server, too. If that fails, nobody sees the file all the same. */
+function remove(entry) {
+  drop(entry);
+  uploadNext();
+  if (entry.state !== "ready") return;
+  fetch(entry.answer.url, { method: "DELETE", headers: { "X-CSRFToken": token }, keepalive: true }).catch(() => {});
 }
 
 function fail(entry, words, canRepeat) {
   Object.assign(entry, { state: "failed", words, canRepeat });
   draw(entry);
-  document.getElementById("spoken").textContent = `${entry.name}: ${words}`;
+  entry.item.scrollIntoView({ block: "nearest" });
+  speak(`${entry.name}: ${words}`);
+  uploadNext();
 }
 
 /** The server's answer, or null. */
@@ -87,22 +122,24 @@ function finish(entry) {
   const { request } = entry;
   const answer = answerOf(request);
   if (answer) {
-    Object.assign(entry, { state: "ready", answer });
-    keep();
+    Object.assign(entry, { state: "ready", answer, name: answer.name });
+    keep(answer);
     draw(entry);
+    speak(`${entry.name} is attached.`);
+    uploadNext();
     return;
   }
   const isPlain = request.getResponseHeader("Content-Type")?.startsWith("text/plain") ?? false;
   const isOut = new URL(request.responseURL || location.href).pathname === "/accounts/login/";
   if (isOut) fail(entry, "You were logged out.", true);
-  else if (isPlain && request.status < 500) fail(entry, request.responseText.trim(), false);
+  else if (isPlain) fail(entry, request.responseText.trim(), request.status >= 500);
   else fail(entry, `That did not work (${request.status}).`, true);
 }
 
 // Not fetch, which tells nothing of how far an upload has come.
 function upload(entry) {
   const body = new FormData();
-  body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+  body.append("csrfmiddlewaretoken", token);
   body.append("file", entry.file, entry.name);
   const request = new XMLHttpRequest();
   Object.assign(entry, { request, state: "uploading" });
@@ -118,34 +155,54 @@ function upload(entry) {
   draw(entry);
 }
 
-function add(file) {
-  const entry = { name: file.name || "pasted", size: file.size, state: "uploading", answer: null, words: "", file };
-  show(entry);
-  if (file.size > sizeMax) fail(entry, `${sizeWords(file.size)} is too large: a file has at most ${sizeWords(sizeMax)}.`, false);
-  else if (file.size === 0) fail(entry, "This file is empty.", false);
-  else upload(entry);
+function uploadNext() {
+  const waiting = inState("waiting");
+  const room = AT_ONCE_MAX - inState("uploading").length;
+  for (const entry of waiting.slice(0, Math.max(0, room))) upload(entry);
+}
+
+function refusal(file) {
+  if (file.size === 0) return "This file is empty.";
+  if (file.size > sizeMax) return `${sizeWords(file.size)} is too large: a file has at most ${sizeWords(sizeMax)}.`;
+  const isTaken = types.length === 0 || types.some((ending) => file.name.toLowerCase().endsWith(ending));
+  return isTaken ? "" : `This site takes only ${types.join(", ")}.`;
+}
+
+function add(files) {
+  const room = countMax - entries.length;
+  if (files.length > room) tell(`A message has at most ${countMax} files.`);
+  for (const file of files.slice(0, Math.max(0, room))) {
+    const entry = { name: file.name || "pasted", size: file.size, state: "waiting", answer: null, words: "", file };
+    show(entry);
+    const words = refusal(file);
+    if (words) fail(entry, words, false);
+  }
+  uploadNext();
+}
+
+function showReady(answers) {
+  for (const answer of answers) {
+    if (entries.some((entry) => entry.answer?.id === answer.id)) continue;
+    show({ name: answer.name, size: answer.size, state: "ready", answer, words: "", file: null });
+  }
 }
 
 /** The files of a message that goes now; they are not offered again. */
 export function takeFiles() {
   const taken = ready();
-  for (const entry of taken) remove(entry);
+  for (const entry of taken) drop(entry);
   return taken.map((entry) => entry.answer);
 }
 
 /** The files of a message that could not be sent. */
 export function putBackFiles(answers) {
-  for (const answer of answers) {
-    if (!entries.some((entry) => entry.answer?.id === answer.id)) {
-      show({ name: answer.name, size: answer.size, state: "ready", answer, words: "", file: null });
-    }
-  }
-  keep();
+  showReady(answers);
+  answers.forEach(keep);
 }
 
 document.getElementById("attach").addEventListener("click", () => picker.click());
 picker.addEventListener("change", () => {
-  for (const file of picker.files) add(file);
+  add([...picker.files]);
   picker.value = "";
   focusComposer();
 });
@@ -153,7 +210,11 @@ picker.addEventListener("change", () => {
 list.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]")?.dataset.action;
   const entry = entries.find((one) => one.item.contains(event.target));
-  if (action === "upload-again") upload(entry);
+  if (action === "upload-again") {
+    Object.assign(entry, { state: "waiting", words: "" });
+    draw(entry);
+    uploadNext();
+  }
   if (action !== "detach") return;
   remove(entry);
   focusComposer();
@@ -164,7 +225,7 @@ composerText.addEventListener("paste", (event) => {
   // Office programs put a picture of the text beside the text.
   if (files.length === 0 || types.includes("text/plain")) return;
   event.preventDefault();
-  for (const file of files) add(file);
+  add([...files]);
 });
 
 const hasDragged = (event) => event.dataTransfer?.types.includes("Files") ?? false;
@@ -183,8 +244,17 @@ document.addEventListener("drop", (event) => {
   markDrop(false);
   const entriesDropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
   if (entriesDropped.some((entry) => entry?.isDirectory)) tell("A folder can’t be attached; pack it into one file first.");
-  [...event.dataTransfer.files].forEach((file, n) => entriesDropped[n]?.isDirectory || add(file));
+  add([...event.dataTransfer.files].filter((_, n) => !entriesDropped[n]?.isDirectory));
   focusComposer();
 });
 
-putBackFiles(kept.read(KEPT) ?? []);
+addEventListener("storage", (event) => {
+  if (!event.key?.includes(PREFIX)) return;
+  const [, id] = event.key.split(PREFIX);
+  const answer = kept.read(PREFIX + id);
+  if (answer) showReady([answer]);
+  else ready().filter((entry) => entry.answer.id === id).forEach(drop);
+});
+
+const answers = kept.keys(PREFIX).map(kept.read).filter(Boolean);
+showReady(answers.sort((one, other) => one.order - other.order));

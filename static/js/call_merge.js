@@ -3,7 +3,7 @@
 
 import { onFrame } from "./page.js";
 
-const SCROLLS = ".call-body, .call-edit, .call-output, .call-result, .code pre, textarea";
+const SCROLLS = ".call-body, .call-edit, .call-output, .call-result, .call-table, .code pre, textarea";
 let later = [];
 
 const isOpen = (card) => card.dataset.waits === "true";

@@ -1,7 +1,7 @@
 /* Where one writes. Knows: the text, its draft, its limit, the keys in it. Must not know: sockets, or what becomes of a
    message once the outbox has it. */
 
-import { hasFiles, isUploading, putBackFiles, takeFiles } from "./attachments.js";
+import { hasFiles, putBackFiles, takeFiles, whyNot } from "./attachments.js";
 import * as kept from "./kept.js";
 import { onReturn, post } from "./outbox.js";
 import { composer, composerText as text, conversationId, focusComposer, isBusy, isQueueHeld } from "./page.js";
@@ -70,8 +70,9 @@ function nudge(words) {
 
 function submit(delivery) {
   const content = text.value;
-  if (isUploading() || (content.trim() === "" && hasFiles())) {
-    nudge(isUploading() ? "A file is still being uploaded." : "Say what the files are for.");
+  const missing = whyNot() || (content.trim() === "" && hasFiles() ? "Write what the files are for." : "");
+  if (missing) {
+    nudge(missing);
     return;
   }
   if (content.trim() === "") {

@@ -1,6 +1,6 @@
 """Pictures of the site: `python -m tests.browser.screenshots [folder]`.
 
-Without a folder, the picture that the README shows; with one, also a set of light, dark and phone pictures there.
+Without a folder, the pictures that the README shows; with one, also a set of light, dark and phone pictures there.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser import chromium
 from tests.browser.visitor import Tab, Visitor
 from tests.server import ROOT, ServerProcess
 
-README_PICTURE = ROOT / ".github" / "images" / "screenshot.png"
+README_PICTURES = ROOT / ".github" / "images"
 DESK = {"width": 1280, "height": 800}
+STORY = {"width": 900, "height": 800}
 PHONE = {"width": 390, "height": 844}
+STORY_TIMEOUT_MS = 60_000
 EARLIER = ("Show me some math", "A short hello", "Compare things in a table")
 
 
@@ -52,6 +54,29 @@ def take(browser: Browser, server: ServerProcess, path: Path, **options: Any) ->
     tab.page.screenshot(path=path, animations="disabled")
     tab.stop.click()
     tab.expect_phase("idle")
+    visitor.close()
+
+
+def take_story(browser: Browser, server: ServerProcess, folder: Path, name: str = "", **options: Any) -> None:
+    """A tool call from the proposal to the chart: `approval`, `output` while it runs, `chart`."""
+    visitor = Visitor(browser, server.base, **options)
+    tab = visitor.open()
+
+    def shoot(what: str) -> None:
+        tab.page.screenshot(path=folder / f"{name}{what}.png", animations="disabled")
+
+    tab.say("Please chart my sales by month")
+    tab.expect_phase("awaiting_approval")
+    tab.page.evaluate("() => document.fonts.ready")
+    shoot("approval")
+    tab.page.locator("button[data-action=approve]").click()
+    tab.until("() => document.querySelector('[data-call-state=running] .call-output')?.textContent.includes('\\n 7 ')")
+    shoot("output")
+    card = tab.page.locator("[data-call-state=succeeded]")
+    expect(card.locator("img")).to_have_count(1, timeout=STORY_TIMEOUT_MS)
+    tab.expect_phase("idle")
+    card.locator("img").scroll_into_view_if_needed()
+    shoot("chart")
     visitor.close()
 
 
@@ -126,12 +151,15 @@ def main(arguments: Sequence[str]) -> int:
         server = ServerProcess(Path(place))
         try:
             server.start()
-            take(browser, server, README_PICTURE, viewport=DESK, color_scheme="light")
+            take(browser, server, README_PICTURES / "screenshot.png", viewport=DESK, color_scheme="light")
+            take_story(browser, server, README_PICTURES, viewport=STORY, color_scheme="light")
             if folder is not None:
                 for theme in ("light", "dark"):
                     take(browser, server, folder / f"desk-{theme}.png", viewport=DESK, color_scheme=theme)
                     phone = {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
                     take(browser, server, folder / f"phone-{theme}.png", color_scheme=theme, **phone)
+                    take_story(browser, server, folder, f"desk-{theme}-", viewport=DESK, color_scheme=theme)
+                    take_story(browser, server, folder, f"phone-{theme}-", color_scheme=theme, **phone)
                     take_states(browser, server, folder, f"desk-{theme}", viewport=DESK, color_scheme=theme)
                     take_states(browser, server, folder, f"phone-{theme}", color_scheme=theme, **phone)
         finally:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
+from playwright.sync_api import expect
 
 from chat.llm.scripted import ScriptedServer
-from chat.llm.scripted_steps import FailStream, Gate, Refuse, Say, ScriptedRequest, Step, Think, Wait
+from chat.llm.scripted_steps import CallTool, FailStream, Gate, Refuse, Say, ScriptedRequest, Step, Think, Wait
 from tests.browser.conftest import Arrive, serving
 from tests.browser.visitor import FAR_MS, Tab, Visitor
 from tests.browser.writing import chunk, torn, written
@@ -168,6 +169,24 @@ def test_in_the_middle_of_a_stream_the_fresh_page_is_the_same(reader: Visitor, u
         gate.open()
     tab.expect_phase("idle")
     expect_the_same(tab, reader.open(tab.conversation))
+
+
+def test_while_the_model_writes_a_call_every_page_says_so(reader: Visitor, upstream: ScriptedServer) -> None:
+    endless = CallTool(name="run_shell", arguments='{"command": "' + "x" * 8_000, delay_s=0.2)
+    upstream.script = lambda request: (Think(text="Hm. "), Say(text="Let me see."), endless)
+    tab = reader.open()
+    tab.say("Do something long")
+    fresh = reader.open(tab.conversation)
+    for each in (tab, fresh):
+        expect(each.page.locator(".calling")).to_have_text("Writing a call of run_shell…")
+    expect_the_same(tab, fresh)
+    tab.stop.click()
+    tab.expect_phase("idle")
+    for each in (tab, fresh):
+        expect(each.page.locator(".calling")).to_have_count(0)
+        expect(each.page.locator(".after-thinking")).to_contain_text("Thought for")
+    expect_the_same(tab, reader.open(tab.conversation))
+    expect_the_same(tab, fresh)
 
 
 def test_after_stop_failure_retry_and_changes_of_the_queue_the_fresh_page_is_the_same(

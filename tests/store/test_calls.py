@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from chat import codec, models
 from chat.core.calls import Artifact, CallState, Choice, Decision, Policy, Proposal, Scope
 from chat.core.effects import RunTool, StartGeneration
-from chat.core.events import Event, MessageSubmitted
+from chat.core.events import Event
 from chat.core.ids import ArtifactId
 from chat.core.messages import Delivery
 from chat.core.permissions import Decided

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from chat.tools.sandbox import availability, install
 from chat.tools.sandbox.availability import Unavailable
 from chat.tools.sandbox.command import Confinement
 from chat.tools.sandbox.pool import Sandbox
-from chat.tools.sandbox.values import SandboxFullError, SandboxSettings, SandboxUnavailableError, Status
+from chat.tools.sandbox.values import Limits, SandboxFullError, SandboxSettings, SandboxUnavailableError, Status
 from tests.tools.places import Said, run, sandbox_in, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -89,6 +90,13 @@ async def test_a_table_and_a_chart_come_as_values(sandbox: Sandbox) -> None:
     assert image.content.startswith(b"\x89PNG")
 
 
+async def test_a_table_that_is_displayed_is_told_as_text_too(sandbox: Sandbox) -> None:
+    outcome, said = await run(sandbox, "import pandas as pd\ndisplay(pd.DataFrame({'month': [1], 'sales': [4711]}))")
+    assert "<table" in outcome.html[0].untrusted
+    assert re.search(r"month +sales\n0 +1 +4711\n", said)
+    assert "<" not in said
+
+
 async def test_new_and_changed_files_are_told_and_can_be_opened(sandbox: Sandbox) -> None:
     outcome, _ = await run(sandbox, "import os; os.makedirs('out', exist_ok=True); open('out/a.txt', 'w').write('one')")
     assert [(file.name, file.size_bytes, file.is_new) for file in outcome.files] == [("out/a.txt", 3, True)]
@@ -101,7 +109,7 @@ async def test_new_and_changed_files_are_told_and_can_be_opened(sandbox: Sandbox
 
 
 async def test_an_attachment_is_there_for_the_code_and_may_be_changed(sandbox: Sandbox) -> None:
-    await asyncio.to_thread(sandbox.folder("talk").add, "sales.csv", [b"a,b\n", b"1,2\n"])
+    await asyncio.to_thread(sandbox.folder("talk").add, "sales.csv", [b"a,b\n", b"1,2\n"], Limits())
     outcome, _ = await run(sandbox, "open('sales.csv', 'a').write('3,4\\n'); len(open('sales.csv').readlines())")
     assert outcome.result == "3"
 
@@ -135,6 +143,7 @@ async def test_a_shell_command_is_stopped_with_what_it_started(sandbox: Sandbox)
 async def test_a_shell_command_that_takes_too_long_is_ended(sandbox: Sandbox) -> None:
     outcome = await sandbox.run_shell("talk", "sleep 1000", on_output=Said(), timeout_s=0.3)
     assert (outcome.status, outcome.exit_code) == (Status.TIMED_OUT, None)
+    assert outcome.notes == ("It was stopped after 0.3 s, the most that it may take.",)
 
 
 async def test_an_interrupt_keeps_the_variables(sandbox: Sandbox) -> None:
@@ -202,6 +211,18 @@ async def test_time_is_up(sandbox: Sandbox) -> None:
     outcome, _ = await run(sandbox, "import time; time.sleep(1000)", timeout_s=0.2)
     assert outcome.status is Status.TIMED_OUT
     assert outcome.has_kept_variables
+    assert outcome.notes == ("It was stopped after 0.2 s, the most that it may take.",)
+
+
+async def test_what_an_execution_may_take_is_said_by_the_settings_and_begins_with_its_turn(tmp_path: Path) -> None:
+    async with sandbox_in(Confinement.BUBBLEWRAP, tmp_path / "work", execution_timeout_s=1.0) as sandbox:
+        first, second = await asyncio.gather(
+            sandbox.execute("talk", "import time; time.sleep(1000)", on_output=Said()),
+            sandbox.execute("talk", "6 * 7", on_output=Said()),
+        )
+        assert (first.status, second.result) == (Status.TIMED_OUT, "42")
+        shell = await sandbox.run_shell("talk", "sleep 1000", on_output=Said())
+        assert shell.notes == ("It was stopped after 1 s, the most that it may take.",)
 
 
 async def test_a_kernel_that_died_is_replaced_and_its_files_stay(sandbox: Sandbox) -> None:
@@ -251,7 +272,7 @@ async def test_idle_kernels_end_and_the_oldest_idle_one_makes_room(tmp_path: Pat
         await sandbox.interrupt("a")
         await task
         await until(lambda: not sandbox._rooms)
-        await sandbox.remove("a")
+        await asyncio.to_thread(sandbox.folder("a").remove)
         assert [path.name for path in (tmp_path / "work").iterdir() if not path.name.startswith(".")] == ["b"]
 
 
@@ -259,7 +280,7 @@ async def test_a_warm_kernel_moves_into_a_folder_that_has_files(tmp_path: Path) 
     async with sandbox_in(Confinement.BUBBLEWRAP, tmp_path / "work", warm_kernels=1) as sandbox:
         folder = sandbox.folder("talk")
         await asyncio.to_thread(folder.create, None)
-        await asyncio.to_thread(folder.add, "sales.csv", [b"1\n2\n"])
+        await asyncio.to_thread(folder.add, "sales.csv", [b"1\n2\n"], Limits())
         await until(lambda: sandbox.warm_kernels > 0)
         outcome, _ = await run(sandbox, "open('new', 'w').close(); open('sales.csv').read()")
         assert outcome.result == r"'1\n2\n'"

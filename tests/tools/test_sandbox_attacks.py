@@ -23,7 +23,7 @@ from chat.tools.sandbox.command import INSIDE, Confinement
 from chat.tools.sandbox.folder import NoSuchFileError
 from chat.tools.sandbox.pool import Sandbox
 from chat.tools.sandbox.proctree import is_running
-from chat.tools.sandbox.values import Outcome, Status
+from chat.tools.sandbox.values import Limits, Outcome, Status
 from tests.tools.attacks import PRELUDE, Attack
 from tests.tools.attacks_by_quantity import BOMBS
 from tests.tools.attacks_on_the_host import ON_FILES, ON_NETWORK
@@ -83,6 +83,11 @@ class Siege:
         self.signals: list[int] = []
         signal.signal(signal.SIGUSR1, lambda number, _: self.signals.append(number))
         self.count = 0
+
+    async def start_over(self) -> None:
+        """Take the attacker's kernel and files away."""
+        await self.sandbox.close_kernel("attacker")
+        await asyncio.to_thread(self.sandbox.folder("attacker").remove)
 
     @property
     def things(self) -> str:
@@ -155,7 +160,7 @@ async def test_an_attack_is_contained(siege: Siege, attack: Attack) -> None:
         return
     if attack in BOMBS:
         # What the last one left behind must not be what contains this one.
-        await siege.sandbox.remove("attacker")
+        await siege.start_over()
     outcome, said = await siege.attack(attack.code, timeout_s=attack.timeout_s)
     assert outcome.status in attack.ends_as, outcome
     assert attack.says in outcome.error + " ".join(outcome.notes), outcome
@@ -202,7 +207,7 @@ async def test_no_dangerous_system_call_is_made(siege: Siege) -> None:
 
 
 async def test_names_of_files_lead_nowhere(siege: Siege) -> None:
-    await siege.sandbox.remove("attacker")
+    await siege.start_over()
     outcome, _ = await siege.attack(NAMES)
     assert [file.name for file in outcome.files] == ["fine ü.txt"]
     assert any("not shown" in note for note in outcome.notes)
@@ -228,8 +233,8 @@ async def test_traps_in_the_work_folder_are_never_opened(siege: Siege) -> None:
         with pytest.raises(NoSuchFileError):
             await asyncio.to_thread(folder.open, name)
     for name in ("link_out", "pipe", "d"):
-        await asyncio.to_thread(folder.add, name, [b"mine"])
-        with (await asyncio.to_thread(folder.open, name))[0] as file:
+        given = await asyncio.to_thread(folder.add, name, [b"mine"], Limits())
+        with (await asyncio.to_thread(folder.open, given))[0] as file:
             assert file.read() == b"mine"
     assert siege.secret.read_text() == MARKER
 

@@ -9,10 +9,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from chat.bus import LiveOutput, Published, Room
+from chat.bus import Published, Room
 from chat.core.announcement import Announcement
 from chat.core.calls import Artifact, Choice, Policy, ToolCall
 from chat.core.ids import ArtifactId
+from chat.live import LiveOutput
 from chat.store.reads import View
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, ended, proposal

@@ -12,12 +12,16 @@ from typing import Any
 
 from daphne.cli import CommandLineInterface
 from django.contrib.auth import get_user_model
+from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from chat.checks import code_can_be_executed
 from chat.web.server import PatientServer
 
 FIRST_USER = "admin"
+
+checks.register(code_can_be_executed, "sandbox")
 
 
 class Command(BaseCommand):

@@ -66,10 +66,11 @@ class Order:
     run: dict[str, Any]
     # Root becomes this user first; None for an ordinary user, who stays who he is.
     user_id: int | None
-    # With Landlock: read by the supervisor, which ends the tree when the other end is closed.
+    # Read inside: its other end is closed when the server is gone, and with Landlock to end the tree.
     lifeline: int | None = None
-    # With bubblewrap: gets {"child-pid": …} as JSON.
+    # With bubblewrap: gets {"child-pid": …} as JSON. `info_end` is what that is read from.
     info: int | None = None
+    info_end: int | None = None
 
 
 def environment(build: Build, order: Order) -> dict[str, str]:
@@ -112,7 +113,6 @@ def orders(build: Build, order: Order) -> bytes:
     if not has_own_namespaces:
         kept = (build.venv, build.python_home, INSIDE)
         supervised = {
-            "lifeline": order.lifeline,
             "read": ["/usr", *_SYSTEM_FOLDERS, *_SYSTEM_FILES, *(str(path) for path in kept if path)],
             "write": [str(order.folder), str(order.scratch)],
             "devices": list(_DEVICES),
@@ -120,6 +120,8 @@ def orders(build: Build, order: Order) -> bytes:
     return json.dumps(
         {
             "folder": FOLDER_INSIDE if has_own_namespaces else str(order.folder),
+            "lifeline": order.lifeline,
+            "unneeded": [order.info_end] if has_own_namespaces else [],
             "supervised": supervised,
             "filter": base64.b64encode(syscalls.compiled(has_own_namespaces=has_own_namespaces)).decode(),
             "limits": {

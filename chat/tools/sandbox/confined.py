@@ -40,8 +40,11 @@ PIPE_BUFFER_BYTES = 64 * 1024
 class ConfinedProcess:
     """A process that can reach nothing but its work folder, and everything that it starts."""
 
-    def __init__(self, process: Process, root: int, root_handle: int | None, lifeline: int | None) -> None:
+    def __init__(
+        self, process: Process, order: Order, root: int, root_handle: int | None, lifeline: int | None
+    ) -> None:
         self._process = process
+        self._order = order
         # The first process inside, or with Landlock the supervisor: the rest of the tree is below it.
         self._root = root
         self._root_handle = root_handle
@@ -58,11 +61,31 @@ class ConfinedProcess:
 
         Raises SandboxStartError with what was said when the walls can't be built.
         """
+        making = asyncio.create_task(cls._make(build, order, passed, is_heard), name="making of a sandbox")
+        try:
+            confined = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await undisturbed(asyncio.create_task(_end_unwanted(making), name="end of a sandbox that did not begin"))
+            raise
+        try:
+            await confined._give(command.orders(build, confined._order), order.limits)
+        except BaseException:
+            await confined.kill()
+            raise
+        return confined
+
+    @classmethod
+    async def _make(cls, build: Build, order: Order, passed: tuple[int, ...], is_heard: bool) -> ConfinedProcess:
+        """One that waits for its orders. Better not cancelled: when bubblewrap is killed in the middle of its work,
+        what it has started waits for it for ever.
+        """
         is_bubblewrap = build.confinement is Confinement.BUBBLEWRAP
-        read, write = os.pipe()
-        # bubblewrap writes who the first inside is; a supervisor reads when it is to end everything.
-        given, kept = (write, read) if is_bubblewrap else (read, write)
-        order = replace(order, info=given) if is_bubblewrap else replace(order, lifeline=given)
+        lifeline_end, lifeline = os.pipe()
+        # bubblewrap writes who the first inside is. It gets the other end, too: else it would die of writing when the
+        # server has ended.
+        info_end, info = os.pipe()
+        order = replace(order, lifeline=lifeline_end, info=info, info_end=info_end)
+        given = (lifeline_end, info, info_end) if is_bubblewrap else (lifeline_end,)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv(build, order),
@@ -71,32 +94,28 @@ class ConfinedProcess:
                 stderr=PIPE,
                 env=command.environment(build, order),
                 cwd="/",
-                pass_fds=(given, *passed),
+                pass_fds=(*given, *passed),
                 start_new_session=True,
                 limit=PIPE_BUFFER_BYTES,
             )
         except BaseException:
-            os.close(kept)
+            os.close(info_end)
+            os.close(lifeline)
             raise
         finally:
-            os.close(given)
+            os.close(info)
+            os.close(lifeline_end)
         try:
-            root = await _first_inside(kept) if is_bubblewrap else process.pid
+            root = await _first_inside(info_end) if is_bubblewrap else process.pid
             if root is None:
                 raise SandboxStartError(await _complaint(process))
-            confined = cls(process, root, _handle_of(root) if is_bubblewrap else None, None if is_bubblewrap else kept)
         except BaseException:
-            os.close(kept)
-            await undisturbed(asyncio.create_task(_give_up(process), name="end of a sandbox that did not begin"))
+            os.close(lifeline)
+            await undisturbed(asyncio.create_task(_abandon(process), name="end of a sandbox nobody knows"))
             raise
-        if is_bubblewrap:
-            os.close(kept)
-        try:
-            await confined._give(command.orders(build, order), order.limits)
-        except BaseException:
-            await confined.kill()
-            raise
-        return confined
+        finally:
+            os.close(info_end)
+        return cls(process, order, root, _handle_of(root) if is_bubblewrap else None, lifeline)
 
     @property
     def is_alive(self) -> bool:
@@ -244,8 +263,19 @@ def _handle_of(pid: int) -> int | None:
         return None
 
 
-async def _give_up(process: Process) -> None:
-    """Before it had its orders: what waits for them inside ends itself when they can't come any more."""
+async def _end_unwanted(making: asyncio.Task[ConfinedProcess]) -> None:
+    """Once it is made it can be ended cleanly, and that takes a moment only."""
+    await asyncio.wait({making}, timeout=END_TIMEOUT_S)
+    if not making.done():
+        logger.error("A sandbox can't be made; it is given up")
+        making.cancel()
+        await asyncio.wait({making})
+    if not making.cancelled() and not making.exception():
+        await making.result().kill()
+
+
+async def _abandon(process: Process) -> None:
+    """Where nobody knows who is inside: what waits there for its orders ends itself when they can't come any more."""
     cast(StreamWriter, process.stdin).close()
     with contextlib.suppress(ProcessLookupError):
         process.kill()

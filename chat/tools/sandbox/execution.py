@@ -47,6 +47,7 @@ class Collector:
         self.result = ""
         self.error = ""
         self.has_raised = False
+        self._html_chars = 0
         self.html: list[Html] = []
         self.images: list[Image] = []
         # In the order of their first appearance, each once.
@@ -99,14 +100,22 @@ class Collector:
             except images.NoImageError as fault:
                 self.note(f"An image was left out: {fault}.")
         if data.html and not is_picture:
-            if len(data.html) > self._limits.result_max_chars or len(self.html) == _HTML_MAX:
-                self.note("A table was left out: there is too much of it.")
-            else:
-                self.html.append(Html(untrusted=data.html.encode(errors="replace").decode()))
+            self._keep_html(data.html)
         if is_result:
             self.result = self._bounded(data.text, "The result")
-        elif data.text and not is_picture and not data.html:
+        elif data.text and not is_picture:
+            # Of what has HTML, too: the model reads text.
             self.say("stdout", f"{data.text}\n")
+
+    def _keep_html(self, html: str) -> None:
+        room = self._limits.html_max_chars - self._html_chars
+        if room < 1 or len(self.html) == _HTML_MAX:
+            self.note("There was more HTML than can be shown: of the rest, only its text is there.")
+            return
+        # A table without its end is shown as far as it goes, and says so.
+        html = html[:room]
+        self._html_chars += len(html)
+        self.html.append(Html(untrusted=html.encode(errors="replace").decode()))
 
     def _bounded(self, text: str, what: str) -> str:
         if len(text) > self._limits.result_max_chars:

@@ -9,19 +9,19 @@ blocks: call it in a thread.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import os
 import secrets
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from chat.tools.sandbox.names import is_presentable, numbered
 from chat.tools.sandbox.values import Limits, WorkFile
 
-_NAME_MAX_BYTES = 200
-_NAME_PARTS_MAX = 8
 _BLOCK_BYTES = 512
 # Deeper folders break a limit and are on their way out.
 _DEPTH_MAX = 100
@@ -32,6 +32,14 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 class NoSuchFileError(Exception):
     """There is no regular file of this name in the work folder."""
+
+
+class FolderFullError(Exception):
+    """The work folder has no room for one more file. `words`: which limit stands against it."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +111,73 @@ class WorkFolder:
                 raise NoSuchFileError(name)
             return os.fdopen(file, "rb"), found.st_size
 
-    def add(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write a file at the top of the folder, in place of what had its name. Raises NoSuchFileError for a bad
-        name.
+    def add(self, name: str, pieces: Iterable[bytes], limits: Limits) -> str:
+        """Write a file at the top of the folder, which is made if it is not there. Returns the name that it got: with
+        a number when the folder has that name already, so that nothing there changes.
+
+        Raises NoSuchFileError for a bad name, FolderFullError when it would break a limit.
         """
         if "/" in name or not is_presentable(name):
             raise NoSuchFileError(name)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Outside, where no tool can come between.
         draft = self.path.with_name(f".draft-{secrets.token_hex(8)}")
         try:
             with draft.open("xb") as file:
                 for piece in pieces:
                     file.write(piece)
-            with _opened(str(self.path), None) as root:
-                owner = os.fstat(root)
-                draft.chmod(0o644)
-                if owner.st_uid != os.getuid():
-                    os.chown(draft, owner.st_uid, owner.st_gid)
-                with contextlib.suppress(IsADirectoryError, FileNotFoundError):
-                    if stat.S_ISDIR(os.stat(name, dir_fd=root, follow_symlinks=False).st_mode):
-                        _remove_folder(name, root)
-                os.rename(draft, name, dst_dir_fd=root)
+            draft.chmod(0o644)
+            with _alone(self.path.parent):
+                self.create(None)
+                self._check_room(draft.stat().st_size, limits)
+                return self._place(draft, name)
         finally:
             draft.unlink(missing_ok=True)
+
+    def _check_room(self, size_bytes: int, limits: Limits) -> None:
+        found = self.scan(limits)
+        if found.breach:
+            raise FolderFullError(found.breach)
+        if found.disk_bytes + size_bytes > limits.folder_max_bytes:
+            raise FolderFullError(
+                f"{found.disk_bytes >> 20:,} of {limits.folder_max_bytes >> 20:,} MB in the work folder are taken"
+            )
+        if found.entries >= limits.folder_entries_max:
+            raise FolderFullError(f"there are {found.entries:,} files in the work folder, the most that it may hold")
+
+    def _place(self, draft: Path, name: str) -> str:
+        with _opened(str(self.path), None) as root:
+            owner = os.fstat(root)
+            if owner.st_uid != os.getuid():
+                os.chown(draft, owner.st_uid, owner.st_gid)
+            for number in itertools.count(1):
+                given = name if number == 1 else numbered(name, number)
+                with contextlib.suppress(FileExistsError):
+                    # Never over anything, whatever a tool makes at this moment.
+                    os.link(draft, given, dst_dir_fd=root)
+                    return given
+        raise AssertionError("numbers do not end")
+
+    def take_away(self, name: str, size_bytes: int) -> None:
+        """Remove a file from the top of the folder, unless a tool has made something else of it."""
+        with contextlib.suppress(NoSuchFileError, FileNotFoundError):
+            file, size = self.open(name)
+            file.close()
+            if size == size_bytes and "/" not in name:
+                with _opened(str(self.path), None) as root:
+                    os.unlink(name, dir_fd=root)
 
     def move_contents_from(self, other: WorkFolder) -> None:
         """Take over everything that another folder on the same disk holds, and take its place. Nobody may be at work
         in it.
         """
-        with contextlib.suppress(FileNotFoundError), _opened(str(other.path), None) as source:
-            with _opened(str(self.path), None) as target:
-                for name in os.listdir(source):
-                    _rename(name, source, target)
-            other.path.rmdir()
-        self.path.rename(other.path)
+        with _alone(other.path.parent):
+            with contextlib.suppress(FileNotFoundError), _opened(str(other.path), None) as source:
+                with _opened(str(self.path), None) as target:
+                    for name in os.listdir(source):
+                        _rename(name, source, target)
+                other.path.rmdir()
+            self.path.rename(other.path)
         self.path = other.path
 
     def bring_within(self, limits: Limits, before: Scan) -> None:
@@ -172,21 +214,6 @@ def changes(before: Scan, after: Scan) -> tuple[WorkFile, ...]:
     return tuple(
         WorkFile(name=name, size_bytes=stamp.size_bytes, is_new=name not in before.files) for stamp, name in changed
     )
-
-
-def is_presentable(name: str) -> bool:
-    """Whether a name can be shown, stored and asked for: plain text, nothing hidden, nothing that points elsewhere."""
-    parts = name.split("/")
-    return len(parts) <= _NAME_PARTS_MAX and all(_is_presentable_part(part) for part in parts)
-
-
-def _is_presentable_part(part: str) -> bool:
-    try:
-        size = len(part.encode())
-    except UnicodeEncodeError:
-        return False
-    is_plain = all(unicodedata.category(sign)[0] != "C" and sign not in '\\/\u2028\u2029"<>|:*?' for sign in part)
-    return 0 < size <= _NAME_MAX_BYTES and is_plain and part == part.strip() and not part.startswith((".", "-", "~"))
 
 
 class _BreachError(Exception):
@@ -237,6 +264,17 @@ class _Walk:
             entries=self._entries,
             breach=self.breach,
         )
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One at a time, of all processes, adds a file to a folder of this root or puts one in the place of another."""
+    lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextlib.contextmanager

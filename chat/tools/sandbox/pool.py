@@ -60,7 +60,8 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._availability: Availability = Unavailable(reason="The sandbox was not started.", remedy="Start it.")
+        self._availability: Availability | None = None
+        self._is_known = asyncio.Event()
         self._rooms: dict[str, Room] = {}
         self._warm: list[Furnished] = []
         self._own_folder = settings.work_root / f"{_OWN_PREFIX}{secrets.token_hex(8)}"
@@ -74,16 +75,28 @@ class Sandbox:
 
     async def start(self) -> Availability:
         """Find out whether and how code can be executed here, and start to warm up. Says which it is."""
-        self._availability = await availability.find_out(self._settings.venv)
-        if isinstance(self._availability, Available):
-            await asyncio.to_thread(self._take_work_root)
+        found: Availability = Unavailable(reason="The sandbox could not start.", remedy="The server's log says why.")
+        try:
+            found = await availability.find_out(self._settings.venv)
+            if isinstance(found, Available):
+                await asyncio.to_thread(self._take_work_root)
+        finally:
+            self._availability = found
+            self._is_known.set()
+        if isinstance(found, Available):
             self._watch = asyncio.create_task(self._keep_watch(), name="sandbox watch")
             self._refill_soon(0)
-        return self._availability
+        return found
 
     @property
-    def availability(self) -> Availability:
-        """Whether code can be executed, by which means, or why not."""
+    def availability(self) -> Availability | None:
+        """Whether code can be executed, by which means, or why not; None before that is known."""
+        return self._availability
+
+    async def known_availability(self) -> Availability:
+        """The same, once it is known."""
+        await self._is_known.wait()
+        assert self._availability is not None  # noqa: S101 - nobody takes it away
         return self._availability
 
     @property
@@ -91,19 +104,28 @@ class Sandbox:
         """How many wait for somebody."""
         return len(self._warm)
 
-    async def execute(self, conversation: str, code: str, *, on_output: OnOutput, timeout_s: float) -> Outcome:
+    async def execute(
+        self, conversation: str, code: str, *, on_output: OnOutput, timeout_s: float | None = None
+    ) -> Outcome:
         """Execute a cell in the conversation's kernel, in which earlier cells' variables live.
 
-        When this is cancelled, the cell is stopped first. Raises SandboxFullError, SandboxStartError.
+        timeout_s: None for what the settings say. When this is cancelled, the cell is stopped first. Raises
+        SandboxFullError, SandboxStartError.
         """
-        return await self._room(conversation).execute(code, on_output, timeout_s)
+        return await self._room(conversation).execute(code, on_output, self._timeout_s(timeout_s))
 
-    async def run_shell(self, conversation: str, command: str, *, on_output: OnOutput, timeout_s: float) -> Outcome:
+    async def run_shell(
+        self, conversation: str, command: str, *, on_output: OnOutput, timeout_s: float | None = None
+    ) -> Outcome:
         """Run a command with bash, as confined as a cell and in the same work folder.
 
-        When this is cancelled, the command is killed first. Raises SandboxStartError.
+        timeout_s: None for what the settings say. When this is cancelled, the command is killed first. Raises
+        SandboxStartError.
         """
-        return await self._room(conversation).run_shell(command, on_output, timeout_s)
+        return await self._room(conversation).run_shell(command, on_output, self._timeout_s(timeout_s))
+
+    def _timeout_s(self, wished_s: float | None) -> float:
+        return self._settings.execution_timeout_s if wished_s is None else wished_s
 
     async def interrupt(self, conversation: str) -> None:
         """Stop what the conversation executes: by an interrupt, and by killing its whole tree when that does not help.
@@ -118,11 +140,6 @@ class Sandbox:
     async def close_kernel(self, conversation: str) -> None:
         """End the conversation's kernel: its variables go, its files stay."""
         await self._close(conversation, "It was closed.")
-
-    async def remove(self, conversation: str) -> None:
-        """End everything of the conversation and remove its work folder."""
-        await self.close_kernel(conversation)
-        await asyncio.to_thread(self.folder(conversation).remove)
 
     def folder(self, conversation: str) -> WorkFolder:
         """The conversation's work folder, which may not exist yet. Its methods block. Works where execution is off,
@@ -156,6 +173,8 @@ class Sandbox:
                 return build
             case Unavailable(reason=reason, remedy=remedy):
                 raise SandboxUnavailableError(f"{reason} {remedy}")
+            case None:
+                raise SandboxUnavailableError("The sandbox was not started.")
 
     def _room(self, conversation: str) -> Room:
         build = self._build()

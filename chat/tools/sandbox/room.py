@@ -106,6 +106,7 @@ class Room:
                 code, collector=collector, timeout_s=timeout_s, grace_s=self._settings.interrupt_grace_s
             )
             duration_s = time.monotonic() - started
+            self._note_timeout(collector, status, timeout_s)
             error = collector.error
             if status is Status.DIED:
                 error = kernel.reason
@@ -131,6 +132,7 @@ class Room:
                 ending = await self._shell.run(timeout_s=timeout_s)
             finally:
                 self._shell = None
+            self._note_timeout(collector, ending.status, timeout_s)
             return await self._outcome(
                 before,
                 collector,
@@ -175,6 +177,11 @@ class Room:
             await self._leave(place)
         if self._before:
             await asyncio.to_thread(self.folder.bring_within, self._settings.limits, self._before)
+
+    @staticmethod
+    def _note_timeout(collector: Collector, status: Status, timeout_s: float) -> None:
+        if status is Status.TIMED_OUT:
+            collector.note(f"It was stopped after {timeout_s:g} s, the most that it may take.")
 
     async def _outcome(
         self,

@@ -45,8 +45,10 @@ class Limits:
     idle_cpu_max_s: float = 60
     # Text on stdout and stderr of one execution; the rest is dropped with a note.
     output_max_chars: int = 1_000_000
-    # The text of one result, one traceback, one HTML table.
+    # The text of one result, one traceback.
     result_max_chars: int = 200_000
+    # All HTML of one execution. To make it harmless takes up to a second for each million.
+    html_max_chars: int = 500_000
     image_max_bytes: int = 4 * MIB
     images_max: int = 20
     # What a kernel may send for one execution, dropped text included. More is not output but an attack.
@@ -74,6 +76,8 @@ class SandboxSettings:
     interrupt_grace_s: float = 0.3
     # From the start of a kernel until it answers.
     start_timeout_s: float = 60
+    # From the start of a cell or command, its turn come and its kernel there, until it is stopped.
+    execution_timeout_s: float = 300
 
 
 class Status(StrEnum):

@@ -30,10 +30,14 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     confine.give_up_privileges()
+    for unneeded in orders["unneeded"]:
+        os.close(unneeded)
     supervised = orders.get("supervised")
     if supervised:
-        _supervise(int(supervised["lifeline"]))
+        _supervise(orders["lifeline"])
         read, write, devices = supervised["read"], supervised["write"], supervised["devices"]
+    else:
+        _end_with_the_server(orders["lifeline"])
     confine.offer_to_the_oom_killer()
     os.chdir(orders["folder"])
     confine.limit(orders["limits"])
@@ -49,6 +53,18 @@ def _become_kernel(orders: dict[str, Any]) -> None:
     import kernel_app  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - needs the sandbox's packages
 
     kernel_app.run(orders)
+
+
+def _end_with_the_server(lifeline: int) -> None:
+    """Where there is a process namespace: from here on it ends with the server, which may have ended while it was made.
+
+    Then bubblewrap was not told, and nobody would end what is started now.
+    """
+    poll = select.poll()
+    poll.register(lifeline, select.POLLIN | select.POLLHUP)
+    if poll.poll(0):
+        sys.exit("the server has ended")
+    os.close(lifeline)
 
 
 def _supervise(lifeline: int) -> None:

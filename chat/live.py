@@ -1,0 +1,157 @@
+"""What is in flight: the text of an answer while it streams, and what a tool prints and how far it is while it runs.
+
+Kept by the process that performs it. Knows that somebody may look on, and wakes them. Must not know who they are or
+what they read.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chat.core.ids import CallId, MessageId, RunId
+
+
+class Sleeper(Protocol):
+    """Somebody who waits for more."""
+
+    def wake(self) -> None:
+        """There is more."""
+        ...
+
+
+class Audience(Protocol):
+    """Those who look on now."""
+
+    @property
+    def subscriptions(self) -> Iterable[Sleeper]:
+        """Each of them."""
+        ...
+
+
+class LiveText:
+    """The text of one answer while it streams, kept by the process that performs it.
+
+    opened_seq: the event that opened it. calling: the tool whose call the model writes just now; empty when it
+    writes none. attachments: what readers keep with it, such as its rendering, so that
+    it is made once and not once for each of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        room: Audience,
+        message_id: MessageId,
+        run_id: RunId,
+        generation_no: int,
+        opened_seq: int,
+    ) -> None:
+        self._room = room
+        self.message_id = message_id
+        self.run_id = run_id
+        self.generation_no = generation_no
+        self.opened_seq = opened_seq
+        self.length = 0
+        self.reasoning_length = 0
+        self.calling = ""
+        self.attachments: dict[str, Any] = {}
+        self._text = io.StringIO(newline="")
+        self._reasoning = io.StringIO(newline="")
+
+    def append(self, text: str, reasoning: str = "") -> None:
+        """Add text, and tell everybody who reads along."""
+        if text:
+            self._text.seek(0, io.SEEK_END)
+            self._text.write(text)
+            self.length += len(text)
+        if reasoning:
+            self._reasoning.seek(0, io.SEEK_END)
+            self._reasoning.write(reasoning)
+            self.reasoning_length += len(reasoning)
+        self._wake()
+
+    def write_call(self, tool: str) -> None:
+        """The model writes a call of this tool; empty when it does no more."""
+        if tool != self.calling:
+            self.calling = tool
+            self._wake()
+
+    def _wake(self) -> None:
+        for subscription in self._room.subscriptions:
+            subscription.wake()
+
+    def since(self, offset: int) -> str:
+        """The text from an offset in characters to its end."""
+        self._text.seek(offset)
+        return self._text.read()
+
+    def reasoning_since(self, offset: int) -> str:
+        """The thinking from an offset in characters to its end."""
+        self._reasoning.seek(offset)
+        return self._reasoning.read()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """Some output of a tool. `offset`: characters of its stream before it."""
+
+    stream: str
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Progress:
+    """How far a tool is: from 0 to 1, or None when it can't say, and a line of words that may be empty."""
+
+    fraction: float | None
+    text: str
+
+
+class LiveOutput:
+    """What a tool prints while it runs, kept by the process that runs it, up to a bound, and how far it is.
+
+    A reader remembers how many segments it has had, and which progress. left_out: how many characters were over the
+    bound. latest: the last word on how far it is; None before the first.
+    """
+
+    def __init__(self, *, room: Audience, call_id: CallId, execution_no: int, limit_characters: int) -> None:
+        self._room = room
+        self.call_id = call_id
+        self.execution_no = execution_no
+        self.segments: list[Segment] = []
+        self.left_out = 0
+        self.latest: Progress | None = None
+        self._room_characters = limit_characters
+        self._text: list[str] = []
+        self._lengths = {"stdout": 0, "stderr": 0}
+
+    def append(self, stream: str, text: str) -> None:
+        """Add output, and tell everybody who looks on. What is over the bound is left out, and said so once."""
+        kept = text[: self._room_characters]
+        self._room_characters -= len(kept)
+        self._text.append(kept)
+        is_first_over = len(kept) < len(text) and not self.left_out
+        self.left_out += len(text) - len(kept)
+        text = kept + "\n[… more output is left out …]\n" if is_first_over else kept
+        if not text:
+            return
+        self.segments.append(Segment(stream=stream, offset=self._lengths[stream], text=text))
+        self._lengths[stream] += len(text)
+        self._wake()
+
+    def progress(self, fraction: float | None, text: str) -> None:
+        """Say how far it is. Whoever looks on sees the last word, and not each of them."""
+        self.latest = Progress(fraction=fraction, text=text)
+        self._wake()
+
+    def _wake(self) -> None:
+        for subscription in self._room.subscriptions:
+            subscription.wake()
+
+    def text(self) -> str:
+        """All of it, as it came, with a note of how much is left out."""
+        note = f"\n[… {self.left_out:,} more characters left out …]\n" if self.left_out else ""
+        return "".join(self._text) + note

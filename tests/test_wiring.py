@@ -1,0 +1,34 @@
+"""Settings reach what they are about."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from django.conf import settings
+
+from chat.tools.sandbox.values import MIB
+from chat.wiring import Site
+
+
+async def test_limits_of_the_sandbox_are_those_of_the_settings() -> None:
+    conf = dataclasses.replace(
+        settings.AGENTSITE,
+        agent_sandbox_memory_max_mib=7,
+        agent_sandbox_folder_max_mib=8,
+        agent_sandbox_processes_max=9,
+        agent_sandbox_cpu_max_s=9.5,
+        agent_sandbox_output_max_characters=11,
+        agent_sandbox_warm_kernels=0,
+        agent_sandbox_kernels_max=12,
+        agent_sandbox_idle_timeout_s=13,
+        agent_sandbox_execution_timeout_s=14,
+        agent_sandbox_interrupt_grace_s=15,
+        agent_sandbox_start_timeout_s=16,
+    )
+    sandbox = Site(conf)._sandbox._settings
+    limits = sandbox.limits
+    assert (limits.memory_max_bytes, limits.folder_max_bytes) == (7 * MIB, 8 * MIB)
+    # Linux counts whole seconds of CPU time.
+    assert (limits.tasks_max, limits.cpu_max_s, limits.output_max_chars) == (9, 10, 11)
+    assert (sandbox.warm_kernels, sandbox.kernels_max, sandbox.idle_timeout_s) == (0, 12, 13)
+    assert (sandbox.execution_timeout_s, sandbox.interrupt_grace_s, sandbox.start_timeout_s) == (14, 15, 16)
