@@ -19,6 +19,9 @@ except ConfigurationError as fault:
     sys.exit(f"Wrong setting: {fault}")
 
 SECRET_KEY = AGENTSITE.secret_key
+SECRET_KEY_FALLBACKS = list(AGENTSITE.secret_key_fallbacks)
+# Signs exports of logs; made when the first is.
+EXPORT_KEY_FILE = BASE_DIR / "var" / "export_key"
 DEBUG = AGENTSITE.debug
 ALLOWED_HOSTS = list(AGENTSITE.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(AGENTSITE.csrf_trusted_origins)

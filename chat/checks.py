@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.core.checks import CheckMessage, Warning
+from django.core import checks
 
 from chat.tools.sandbox import availability, install
 from chat.tools.sandbox.availability import Unavailable
 
 
-def code_can_be_executed(**kwargs: Any) -> list[CheckMessage]:
+def code_can_be_executed(**kwargs: Any) -> list[checks.CheckMessage]:
     """A warning when this machine can't hold foreign code, by a trial of a tenth of a second."""
     found = async_to_sync(availability.find_out)(install.PLACE)
     if not isinstance(found, Unavailable):
         return []
-    return [Warning(f"Code execution is off. {found.reason}", hint=found.remedy, id="chat.W001")]
+    return [checks.Warning(f"Code execution is off. {found.reason}", hint=found.remedy, id="chat.W001")]

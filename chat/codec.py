@@ -1,17 +1,20 @@
 """Events and snapshots to stored JSON and back.
 
-Knows the stored names, their versions, and how old versions become new ones. Must not know the database.
+Knows the stored names, their versions, how old versions become new ones, and what in them is text that can be erased.
+Must not know the database.
 A name or a version once released is never reused; `tests/golden` holds a log of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from chat.core import events, state
+from chat.core import calls, events, messages, state
 from chat.core.events import Event
 from chat.core.state import Conversation
 from chat.errors import AgentsiteError
@@ -50,6 +53,49 @@ STORED_NAMES: dict[type[Event], tuple[str, int]] = {
     events.GenerationFailed: ("llm_response_failed", 1),
     events.GenerationLost: ("llm_response_lost", 1),
 }
+
+
+class Words(Enum):
+    """What a field of characters holds."""
+
+    # What people or the model said, what tools printed, names of files; and the same as the JSON text of an object.
+    TEXT = "text"
+    JSON = "json"
+    # The name of a tool, which a model may have made up where the call has a problem.
+    TOOL = "tool"
+    # A word of the program or of the model's server, which says nothing of what was talked about.
+    NAME = "name"
+    # Names arguments, and could be guessed from them: made anew for what stands in their place.
+    DIGEST = "digest"
+
+
+# Every field of characters in events and in what they hold, by hand: a new one is not kept or erased by chance.
+WORDS: dict[type[Any], dict[str, Words]] = {
+    events.ConversationRenamed: {"title": Words.TEXT},
+    events.MessageSubmitted: {"content": Words.TEXT},
+    events.QueueItemEdited: {"content": Words.TEXT},
+    events.GenerationCompleted: {"text": Words.TEXT, "reasoning": Words.TEXT},
+    events.GenerationInterrupted: {"text": Words.TEXT, "reasoning": Words.TEXT},
+    events.GenerationFailed: {"text": Words.TEXT, "reasoning": Words.TEXT},
+    events.GenerationLost: {"text": Words.TEXT},
+    events.ToolApproved: {"digest": Words.DIGEST, "arguments": Words.JSON},
+    events.ToolRejected: {"reason": Words.TEXT},
+    events.ToolAllowanceRevoked: {"tool": Words.NAME},
+    events.ToolEnded: {"outcome": Words.NAME, "output": Words.TEXT, "result": Words.TEXT},
+    events.ToolLost: {"output": Words.TEXT},
+    calls.Proposal: {
+        "provider_id": Words.NAME,
+        "tool": Words.TOOL,
+        "arguments": Words.JSON,
+        "problem": Words.TEXT,
+    },
+    calls.Artifact: {"name": Words.TEXT, "mime": Words.NAME, "html": Words.TEXT},
+    messages.Failure: {"fault": Words.NAME, "words": Words.TEXT},
+    messages.Telemetry: {"model": Words.NAME, "finish_reason": Words.NAME, "notice": Words.TEXT},
+}
+ERASED = "[erased]"
+ERASED_JSON = '{"erased":true}'
+
 _CLASSES: dict[str, type[Event]] = {name: cls for cls, (name, _) in STORED_NAMES.items()}
 
 # (name, version) -> a function that turns that version's payload into the next one's.
@@ -101,6 +147,35 @@ def decode_event(name: str, version: int, payload: str) -> Event:
     except (msgspec.MsgspecError, KeyError) as fault:
         raise StoredEventError(f"The stored event {name!r} is damaged: {fault}") from fault
     return event
+
+
+V = TypeVar("V")
+
+
+def erased(value: V) -> V:
+    """An event, or what an event holds, with a fixed mark in place of all text.
+
+    Empty text stays empty, since that can mean something. The digest of a `ToolApproved` stays too: only who knows the
+    call can make it anew.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(erased, value))  # type: ignore[return-value] # of the same length and types
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    words = WORDS.get(type(value), {})
+    changes: dict[str, Any] = {}
+    for field in fields(value):
+        held = getattr(value, field.name)
+        match words.get(field.name):
+            case Words.TEXT if held:
+                changes[field.name] = ERASED
+            case Words.JSON if held:
+                changes[field.name] = ERASED_JSON
+            case Words.TOOL if getattr(value, "problem", ""):
+                changes[field.name] = ERASED
+            case None:
+                changes[field.name] = erased(held)
+    return replace(value, **changes)
 
 
 def encode_snapshot(snapshot: Conversation) -> str:

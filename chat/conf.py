@@ -31,6 +31,7 @@ class Conf:
     database_url: str = ""
     redis_url: str = ""
     secret_key: str = ""
+    secret_key_fallbacks: tuple[str, ...] = ()
     debug: bool = False
     allowed_hosts: tuple[str, ...] = LOOPBACK_NAMES
     csrf_trusted_origins: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
             form = _FORMS.get(name)
             values[field.name] = form(name, text) if form else _typed(name, text, field.default)
     values["database_url"] = values.get("database_url") or f"sqlite:///{root / 'var' / 'db.sqlite3'}"
-    values["secret_key"] = values.get("secret_key") or _kept_secret(root / "var" / "secret_key")
+    values["secret_key"] = values.get("secret_key") or kept_secret(root / "var" / "secret_key", _new_secret_key)
     conf = Conf(**values)
     if conf.agent_heartbeat_timeout_s < 2 * conf.agent_heartbeat_interval_s:
         name, text = "AGENT_HEARTBEAT_TIMEOUT_S", str(conf.agent_heartbeat_timeout_s)
@@ -111,7 +112,7 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
 
 
 def _fault(name: str, text: str, fault: str, example: str) -> ConfigurationError:
-    shown = "***" if name in {"OPENAI_API_KEY", "SECRET_KEY", "DATABASE_URL", "REDIS_URL"} else repr(text)
+    shown = "***" if name in _SECRETS else repr(text)
     return ConfigurationError(f"{name}: {shown} {fault}; a valid example: {name}={example}")
 
 
@@ -153,6 +154,14 @@ def _secret(name: str, text: str) -> str:
         example = "a random text of 50 characters"
         raise _fault(name, text, "is shorter than 32 characters and could be guessed", example)
     return text
+
+
+def _former_secrets(name: str, text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    if any(len(key) < 32 for key in keys):
+        example = "the-last-key-of-at-least-32-characters,the-one-before-it-of-32-and-more"
+        raise _fault(name, text, "holds a key that is shorter than 32 characters", example)
+    return keys
 
 
 def _origins(name: str, text: str) -> tuple[str, ...]:
@@ -204,6 +213,7 @@ def _hosts(name: str, text: str) -> tuple[str, ...]:
     return hosts
 
 
+_SECRETS = frozenset({"OPENAI_API_KEY", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
 _HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
 # None kept ready: the first code of a conversation waits for its kernel, and nothing is used while nobody works.
@@ -215,6 +225,7 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
     ),
     "REDIS_URL": _url("redis", "rediss", example="redis://localhost:6379/0"),
     "SECRET_KEY": _secret,
+    "SECRET_KEY_FALLBACKS": _former_secrets,
     "AGENT_TOOL_POLICIES": _policies,
     "AGENT_TOOL_DIALECT": _dialect,
     "AGENT_UPLOAD_TYPES": _endings,
@@ -223,8 +234,12 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
 }
 
 
-def _kept_secret(path: Path) -> str:
-    """The secret key of this installation, made on the first start and readable by its owner alone."""
+def _new_secret_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def kept_secret(path: Path, make: Callable[[], str]) -> str:
+    """A secret of this installation, made when it is first asked for and readable by its owner alone."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
@@ -232,7 +247,7 @@ def _kept_secret(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     draft.touch(mode=0o600)
-    draft.write_text(secrets.token_urlsafe(50))
+    draft.write_text(make())
     try:
         # Two processes that start at once must agree: the first link wins.
         path.hardlink_to(draft)

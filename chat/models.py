@@ -21,6 +21,8 @@ class Conversation(models.Model):
     is_deleted = models.BooleanField(default=False)
     seq = models.PositiveIntegerField(help_text="Number of the newest event.")
     snapshot = models.TextField(help_text="The state after that event, as JSON.")
+    head_hash = models.CharField(max_length=64, help_text="Hash of that event.")
+    seal = models.CharField(max_length=64, help_text="Over number and hash, with a key that the database has not.")
     created_at = models.DateTimeField()
     active_at = models.DateTimeField(help_text="When a message was last sent; lists are sorted by it.")
 
@@ -33,7 +35,10 @@ class Conversation(models.Model):
 
 
 class Event(models.Model):
-    """One line of a conversation's log. Never changed."""
+    """One line of a conversation's log. Never changed, but for payload and salt when its text is erased.
+
+    The hashes are those of `chat.chain`.
+    """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="events")
     seq = models.PositiveIntegerField()
@@ -42,12 +47,19 @@ class Event(models.Model):
     payload = models.TextField(help_text="The event's fields, as JSON.")
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
+        # The log keeps who did what in other people's conversations. One's own go with the account.
+        on_delete=models.RESTRICT,
         null=True,
         related_name="+",
         help_text="The person whose wish it was; empty for what the world answered.",
     )
     at = models.DateTimeField()
+    salt = models.CharField(max_length=32, blank=True, help_text="Hashed with the payload; empty once it is erased.")
+    payload_hash = models.CharField(max_length=64, help_text="Of the payload as it was at first.")
+    hash = models.CharField(max_length=64, help_text="Of all but the payload, and of the hash of the event before.")
+    erased_at = models.DateTimeField(null=True, help_text="When text in the payload was erased.")
+    erased_version = models.PositiveSmallIntegerField(null=True, help_text="Version of the payload since then.")
+    erased_seal = models.CharField(max_length=64, blank=True, help_text="Over the payload since then.")
 
     class Meta:
         ordering = ("conversation", "seq")
@@ -55,6 +67,22 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.name}"
+
+
+class Erasure(models.Model):
+    """That the text of a conversation was erased. Stays when the conversation goes."""
+
+    conversation_id = models.UUIDField(db_index=True)
+    by = models.CharField(max_length=150, blank=True, help_text="Name of the staff user; empty for the command.")
+    at = models.DateTimeField(help_text="As in the events that it erased.")
+    events = models.PositiveIntegerField(help_text="How many events it erased.")
+    files = models.PositiveIntegerField(help_text="How many files it removed.")
+
+    class Meta:
+        ordering = ("-at",)
+
+    def __str__(self) -> str:
+        return f"erasure of {self.events} events"
 
 
 class Message(models.Model):

@@ -6,10 +6,10 @@ A golden log is never changed once it was released; a new version of an event ge
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -17,7 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat import codec
-from chat.codec import STORED_NAMES, StoredEventError, decode_event, decode_snapshot, encode_event, encode_snapshot
+from chat.codec import (
+    STORED_NAMES,
+    WORDS,
+    StoredEventError,
+    Words,
+    decode_event,
+    decode_snapshot,
+    encode_event,
+    encode_snapshot,
+)
 from chat.core.calls import ToolCall
 from chat.core.effects import Effect
 from chat.core.events import Event
@@ -163,6 +172,58 @@ def test_events_and_snapshots_written_before_there_were_tools_can_be_read() -> N
     assert (snapshot.allowed_tools, snapshot.calls) == ((), ())
     assert snapshot.run is not None
     assert snapshot.run.answer_no == 1
+
+
+# What is text
+
+
+def held_by(kind: Any) -> set[type[Any]]:
+    """The dataclasses that a type is made of."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        return {kind}.union(*map(held_by, get_type_hints(kind).values()))
+    return set().union(*map(held_by, get_args(kind)))
+
+
+def is_of_characters(kind: Any) -> bool:
+    return kind is str or kind is Any or any(map(is_of_characters, get_args(kind)))
+
+
+def test_every_field_of_characters_of_every_event_is_said_to_be_text_or_not() -> None:
+    there = {
+        kind: {name for name, hint in get_type_hints(kind).items() if is_of_characters(hint)}
+        for kind in set().union(*map(held_by, EVENTS))
+    }
+    said = {kind: set(names) for kind, names in WORDS.items()}
+    assert said == {kind: names for kind, names in there.items() if names}
+
+
+@given(st.sampled_from(EVENTS).flatmap(st.from_type))
+def test_an_erased_event_has_a_mark_in_place_of_text_and_all_else_as_it_was(event: Event) -> None:
+    gone = codec.erased(event)
+    assert codec.erased(gone) == gone
+    assert decode_event(*encode_event(gone)) == gone
+    compare(event, gone)
+
+
+def compare(value: Any, gone: Any) -> None:
+    assert type(value) is type(gone)
+    if isinstance(value, tuple):
+        for one, other in zip(value, gone, strict=True):
+            compare(one, other)
+    elif is_dataclass(value):
+        for field in fields(value):
+            one, other = getattr(value, field.name), getattr(gone, field.name)
+            match WORDS.get(type(value), {}).get(field.name):
+                case Words.TEXT:
+                    assert other == (codec.ERASED if one else one)
+                case Words.JSON:
+                    assert other == (codec.ERASED_JSON if one else one)
+                case Words.TOOL:
+                    assert other == (codec.ERASED if getattr(value, "problem", "") else one)
+                case _:
+                    compare(one, other)
+    else:
+        assert value == gone
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from chat.errors import ConfigurationError
 ROOT = Path(__file__).parent.parent
 SECRET = "a secret of more than thirty-two characters"
 NAMES = [field.name.upper() for field in fields(Conf)]
-SECRETS = ("OPENAI_API_KEY", "SECRET_KEY", "DATABASE_URL", "REDIS_URL")
+SECRETS = ("OPENAI_API_KEY", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL")
 
 
 def conf(root: Path, **environ: str) -> Conf:
@@ -56,6 +56,7 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         OPENAI_BASE_URL="http://localhost:11434/v1",
         DATABASE_URL="postgres://u:p@localhost:5432/name",
         REDIS_URL="redis://localhost:6379/0",
+        SECRET_KEY_FALLBACKS=f"{SECRET} 1, {SECRET} 2,",
         ALLOWED_HOSTS="chat.example.com, .example.org,[::1], *",
         CSRF_TRUSTED_ORIGINS="https://chat.example.com,http://127.0.0.1:8080",
         AGENT_CONNECT_TIMEOUT_S="0.5",
@@ -67,6 +68,7 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
     assert (settings.openai_api_key, settings.openai_base_url) == ("sk-x", "http://localhost:11434/v1")
     assert settings.database_url == "postgres://u:p@localhost:5432/name"
     assert settings.redis_url == "redis://localhost:6379/0"
+    assert settings.secret_key_fallbacks == (f"{SECRET} 1", f"{SECRET} 2")
     assert settings.allowed_hosts == ("chat.example.com", ".example.org", "[::1]", "*")
     assert settings.csrf_trusted_origins == ("https://chat.example.com", "http://127.0.0.1:8080")
     assert (settings.agent_connect_timeout_s, settings.agent_html_frames_per_second_max) == (0.5, 7.5)
@@ -101,6 +103,7 @@ WRONG = [
     *(("DATABASE_URL", text) for text in ("db.sqlite3", "mysql://u:hidden@h/n", "postgres://", "postgres://h:x/n")),
     *(("REDIS_URL", text) for text in ("localhost:6379", "http://:hidden@h", "redis://", "redis://h:x")),
     *(("SECRET_KEY", text) for text in ("hidden", "x" * 31)),
+    *(("SECRET_KEY_FALLBACKS", text) for text in ("hidden", f"{SECRET},hidden")),
     *(
         ("CSRF_TRUSTED_ORIGINS", text)
         for text in ("chat.example.com", "https://", "https://a.b/path", "https://[::1", "https://a.b:x", "ftp://a.b")

@@ -57,6 +57,15 @@ def test_every_command_of_make_is_listed_by_its_help() -> None:
     assert set(phony[1].split()) == listed
 
 
+@pytest.mark.parametrize("command", sorted(path.stem for path in (ROOT / "chat/management/commands").glob("[!_]*.py")))
+def test_every_command_of_the_site_is_in_the_readme(command: str) -> None:
+    assert re.search(rf"`python manage\.py {command}\b", README)
+
+
+def test_the_program_that_verifies_exports_is_in_the_readme() -> None:
+    assert "`python -m chat.verify_export" in README
+
+
 def test_stored_names_are_announced_as_the_contract_names_them() -> None:
     names = {name for name, _ in STORED_NAMES.values()}
     assert {

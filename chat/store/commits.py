@@ -1,14 +1,15 @@
-"""One step, one transaction: event row, snapshot, message, queue and run rows."""
+"""One step, one transaction: event row with its place in the chain, snapshot, message, queue and run rows."""
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass
 
 import msgspec
 from django.db import transaction
 
-from chat import codec, models
+from chat import chain, codec, models
 from chat.core import reducer
 from chat.core.announcement import Announcement
 from chat.core.effects import Effect, RunTool, StartGeneration
@@ -17,8 +18,11 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
-from chat.store import files
+from chat.store import files, seals
+from chat.store.log import link_of
 from chat.store.rows import call_columns, message_columns, message_value, when
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +50,10 @@ def start_conversation(*, user_id: int, at_ms: int) -> Announcement:
         row = models.Conversation(
             id=conversation_id, user_id=user_id, seq=1, created_at=when(at_ms), active_at=when(at_ms)
         )
-        _set_snapshot(row, result.state)
+        set_snapshot(row, result.state)
+        line = _append(row, event, actor_id=user_id)
         row.save(force_insert=True)
-        _append(row, event, actor_id=user_id)
+        line.save(force_insert=True)
     return _announcement(row, event, result)
 
 
@@ -78,14 +83,14 @@ def commit(
         if isinstance(result, Refused):
             return result
         row.seq += 1
-        _append(row, event, actor_id=actor_id)
+        _append(row, event, actor_id=actor_id).save(force_insert=True)
         _write_messages(row, before, result.messages)
         _write_calls(row, before, result, owner=owner)
         _write_queue(row, before.queue, result)
         _write_run(row, before.run, result, owner=owner, at_ms=event.at_ms)
         if any(message.role is Role.USER for message in result.messages):
             row.active_at = when(event.at_ms)
-        _set_snapshot(row, result.state)
+        set_snapshot(row, result.state)
         row.save()
     return Committed(announcement=_announcement(row, event, result), effects=result.effects)
 
@@ -116,16 +121,22 @@ def _repeated(row: models.Conversation, state: Conversation, event: MessageSubmi
     )
 
 
-def _set_snapshot(row: models.Conversation, state: Conversation) -> None:
+def set_snapshot(row: models.Conversation, state: Conversation) -> None:
+    """Write a state into a conversation's row, which is not saved yet."""
     row.snapshot = codec.encode_snapshot(state)
     row.phase = codec.phase_name(state.phase)
     row.title = state.title
     row.is_deleted = state.is_deleted
 
 
-def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> None:
+def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> models.Event:
+    """The line that an event adds to the chain; neither it nor the row is saved yet.
+
+    A seal that is not this site's is never renewed: what was done to the log before must not become right by going on.
+    """
+    is_sealed = row.seq == 1 or seals.is_of_head(row.seal, row.id, row.seq - 1, row.head_hash)
     name, version, payload = codec.encode_event(event)
-    models.Event.objects.create(
+    line = models.Event(
         conversation=row,
         seq=row.seq,
         name=name,
@@ -133,7 +144,16 @@ def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> 
         payload=payload,
         actor_id=actor_id,
         at=when(event.at_ms),
+        salt=chain.new_salt(),
     )
+    line.payload_hash = chain.payload_hash(line.salt, payload)
+    line.hash = chain.link_hash(row.head_hash or chain.FIRST, link_of(line))
+    row.head_hash = line.hash
+    if is_sealed:
+        row.seal = seals.of_head(row.id, row.seq, row.head_hash)
+    else:
+        logger.error("The log of conversation %s is not as this site sealed it; check_replay says more", row.id)
+    return line
 
 
 def _write_messages(row: models.Conversation, before: Conversation, messages: tuple[Message, ...]) -> None:

@@ -1,21 +1,32 @@
-"""Folds stored logs again and compares with the stored state and rows."""
+"""Folds stored logs again, holds them against their chain, and compares with the stored state and rows."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
 import msgspec
+from django.db import transaction
 
 from chat import codec, models
 from chat.core.calls import Artifact, CallState, ToolCall
+from chat.core.events import Event
 from chat.core.invariants import Ledger
 from chat.core.messages import Message, MessageState
 from chat.core.reducer import step
 from chat.core.state import Conversation, Refused
 from chat.errors import AgentsiteError
+from chat.store.log import Inspection, UnreadableError, event_of, lines
 from chat.store.rows import call_value, message_value, milliseconds
+
+# Longer texts are compared by their hash, so that no whole log lies in memory.
+BRIEF_CHARACTERS = 200
+
+
+class FoldError(AgentsiteError):
+    """The event can't have been taken where it stands in the log."""
 
 
 def conversation_ids() -> Iterable[UUID]:
@@ -23,39 +34,121 @@ def conversation_ids() -> Iterable[UUID]:
     return models.Conversation.objects.order_by("created_at").values_list("id", flat=True).iterator()
 
 
+def conversation_count() -> int:
+    """How many conversations there are."""
+    return models.Conversation.objects.count()
+
+
+class Fold:
+    """Folds a log, event by event, and holds each step against the invariants.
+
+    state: after the newest event; None before the first.
+    keeps_texts: whether `messages` and `calls` have their texts, or short names of long ones, of which many fit into
+    memory.
+    """
+
+    def __init__(self, *, keeps_texts: bool) -> None:
+        self.state: Conversation | None = None
+        self._ledger = Ledger(is_thorough=False)
+        self._keeps_texts = keeps_texts
+
+    @property
+    def messages(self) -> Iterable[Message]:
+        """The transcript, in order."""
+        return self._ledger.messages.values()
+
+    @property
+    def calls(self) -> Iterable[ToolCall]:
+        """Every call, in order."""
+        return self._ledger.calls.values()
+
+    def take(self, event: Event) -> list[str]:
+        """What the next event does wrong. Raises FoldError when it can't have been in this log."""
+        result = step(self.state, event)
+        wrong = self._ledger.record(self.state, event, result)
+        if isinstance(result, Refused):
+            raise FoldError("; ".join([f"({codec.stored_name(event)}) is refused: {result.words}", *wrong]))
+        if not self._keeps_texts:
+            self._ledger.messages |= {message.message_id: _brief_message(message) for message in result.messages}
+            self._ledger.calls |= {call.call_id: _brief_call(call) for call in result.calls}
+            waiting = {item.message_id for item in result.state.queue}
+            for message_id in self._ledger.texts.keys() - waiting:
+                del self._ledger.texts[message_id]
+        self.state = result.state
+        return wrong
+
+    def finish(self) -> list[str]:
+        """What is wrong between the newest state and all that was before."""
+        return [] if self.state is None else self._ledger.whole(self.state)
+
+
 def check(conversation_id: UUID) -> tuple[int, list[str]]:
-    """How many events were folded, and what differs. Raises AgentsiteError when there is no such conversation."""
+    """How many events were read, and what differs: between the log, its chain and its seal, and between what the log
+    gives and the rows. Raises AgentsiteError when there is no such conversation.
+    """
+    seq, count, wrong = _check(conversation_id)
+    if wrong and _row(conversation_id).seq != seq:
+        # Something happened in it while it was read: nothing may, the second time.
+        with transaction.atomic():
+            models.Conversation.objects.select_for_update().filter(id=conversation_id).first()
+            seq, count, wrong = _check(conversation_id)
+    return count, wrong
+
+
+def erased_count(conversation_id: UUID) -> int:
+    """Of how many events the text was erased."""
+    return models.Event.objects.filter(conversation_id=conversation_id, erased_at__isnull=False).count()
+
+
+def _row(conversation_id: UUID) -> models.Conversation:
     row = models.Conversation.objects.filter(id=conversation_id).first()
     if row is None:
         raise AgentsiteError(f"There is no conversation {conversation_id}.")
-    state: Conversation | None = None
-    ledger = Ledger(is_thorough=False)
+    return row
+
+
+def _check(conversation_id: UUID) -> tuple[int, int, list[str]]:
+    row = _row(conversation_id)
+    fold: Fold | None = Fold(keeps_texts=False)
+    inspection = Inspection(row)
     wrong: list[str] = []
-    count = 0
-    for line in models.Event.objects.filter(conversation=row).order_by("seq").iterator():
-        count += 1
-        if line.seq != count:
-            return count, [f"event {count} is missing"]
+    try:
+        for line in lines(row.id):
+            wrong += inspection.follow(line)
+            if fold is not None and line.seq != inspection.count:
+                fold = None
+            if fold is not None:
+                try:
+                    wrong += [f"event {line.seq}: {fault}" for fault in fold.take(event_of(line))]
+                except FoldError as fault:
+                    wrong.append(f"event {line.seq} {fault}")
+                    fold = None
+                except (codec.StoredEventError, TypeError) as fault:
+                    wrong.append(f"event {line.seq}: {fault}")
+                    fold = None
+    except UnreadableError as fault:
+        return row.seq, inspection.count, [*wrong, str(fault)]
+    wrong += inspection.finish()
+    if not inspection.count:
+        wrong.append("the log is empty")
+    elif row.seq != inspection.count:
+        wrong.append(f"the snapshot is of event {row.seq}, the log ends at {inspection.count}")
+    if fold is not None and fold.state is not None:
         try:
-            event = codec.decode_event(line.name, line.version, line.payload)
-        except codec.StoredEventError as fault:
-            return count, [f"event {count}: {fault}"]
-        result = step(state, event)
-        wrong += [f"event {count}: {fault}" for fault in ledger.record(state, event, result)]
-        if isinstance(result, Refused):
-            return count, [*wrong, f"event {count} ({line.name}) is refused: {result.words}"]
-        state = result.state
-    if state is None:
-        return 0, ["the log is empty"]
-    wrong += ledger.whole(state)
-    if row.seq != count:
-        wrong.append(f"the snapshot is of event {row.seq}, the log ends at {count}")
-    wrong += _compare_snapshot(row, state)
-    wrong += _compare_messages(row, ledger.messages.values())
-    wrong += _compare_calls(row, ledger.calls.values())
-    wrong += _compare_queue(row, state)
-    wrong += _compare_run(row, state)
-    return count, wrong
+            wrong += fold.finish() + _compare(row, fold, fold.state)
+        except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as fault:
+            wrong.append(f"a row that follows from the log can't be read: {fault}")
+    return row.seq, inspection.count, wrong
+
+
+def _compare(row: models.Conversation, fold: Fold, state: Conversation) -> list[str]:
+    return [
+        *_compare_snapshot(row, state),
+        *_compare_messages(row, fold.messages),
+        *_compare_calls(row, fold.calls),
+        *_compare_queue(row, state),
+        *_compare_run(row, state),
+    ]
 
 
 def _compare_snapshot(row: models.Conversation, state: Conversation) -> list[str]:
@@ -73,34 +166,57 @@ def _compare_snapshot(row: models.Conversation, state: Conversation) -> list[str
     return wrong
 
 
-def _compare_messages(row: models.Conversation, folded: Iterable[Message]) -> list[str]:
-    stored = {
-        message.message_id: message for message in map(message_value, models.Message.objects.filter(conversation=row))
-    }
+def _compare_messages(row: models.Conversation, messages: Iterable[Message]) -> list[str]:
+    folded = {message.message_id: message for message in messages}
     wrong: list[str] = []
-    for message in folded:
-        found = stored.pop(message.message_id, None)
-        if found is not None and message.state is MessageState.STREAMING:
+    for stored in map(message_value, models.Message.objects.filter(conversation=row).iterator()):
+        found, message = _brief_message(stored), folded.pop(stored.message_id, None)
+        if message is None:
+            wrong.append(f"message {found.message_id} is not in the log")
+            continue
+        if message.state is MessageState.STREAMING:
             # Text in flight is saved now and then, and is not in the log before it has ended.
             found = replace(found, content=message.content, reasoning=message.reasoning)
         if found != message:
-            wrong.append(f"message {message.message_id} is not what the log says")
-    wrong.extend(f"message {message_id} is not in the log" for message_id in stored)
+            wrong.append(f"message {found.message_id} is not what the log says")
+    wrong.extend(f"message {message_id} is not what the log says" for message_id in folded)
     return wrong
 
 
-def _compare_calls(row: models.Conversation, folded: Iterable[ToolCall]) -> list[str]:
-    stored = {call.call_id: call for call in map(call_value, models.ToolCall.objects.filter(conversation=row))}
+def _compare_calls(row: models.Conversation, calls: Iterable[ToolCall]) -> list[str]:
+    folded = {call.call_id: call for call in calls}
     wrong: list[str] = []
-    for call in folded:
-        found = stored.pop(call.call_id, None)
-        if found is not None and call.state is CallState.RUNNING:
+    for stored in map(call_value, models.ToolCall.objects.filter(conversation=row).iterator()):
+        found, call = _brief_call(stored), folded.pop(stored.call_id, None)
+        if call is None:
+            wrong.append(f"tool call {found.call_id} is not in the log")
+            continue
+        if call.state is CallState.RUNNING:
             # What a call prints is saved now and then, and is not in the log before it has ended.
             found = replace(found, output=call.output)
         if found != call:
-            wrong.append(f"tool call {call.call_id} is not what the log says")
-    wrong.extend(f"tool call {call_id} is not in the log" for call_id in stored)
+            wrong.append(f"tool call {found.call_id} is not what the log says")
+    wrong.extend(f"tool call {call_id} is not what the log says" for call_id in folded)
     return wrong
+
+
+def _brief_message(message: Message) -> Message:
+    return replace(message, content=_brief(message.content), reasoning=_brief(message.reasoning))
+
+
+def _brief_call(call: ToolCall) -> ToolCall:
+    return replace(
+        call,
+        proposed_arguments=_brief(call.proposed_arguments),
+        arguments=_brief(call.arguments),
+        output=_brief(call.output),
+        result=_brief(call.result),
+    )
+
+
+def _brief(text: str) -> str:
+    """A short text as it is, a long one by its hash."""
+    return text if len(text) <= BRIEF_CHARACTERS else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _compare_queue(row: models.Conversation, state: Conversation) -> list[str]:

@@ -152,15 +152,17 @@ async def test_all_that_a_killed_server_had_begun_is_taken_over_at_once(place: P
 
 @pytest.fixture
 def gate() -> Iterator[Path]:
-    """A bubblewrap, in a folder that everybody can reach, that waits for this file before it begins its work."""
+    """A bubblewrap, in a folder that everybody can reach, that works once, and then waits for this file each time."""
     real = shutil.which("bwrap")
     if real is None:
         missing("bubblewrap is not installed")
     with tempfile.TemporaryDirectory(prefix="agentsite-") as made:
         gate, gated = Path(made) / "gate", Path(made) / "bwrap"
-        gated.write_text(f'#!/bin/sh\nuntil [ -e {gate} ]; do sleep 0.02; done\nexec {real} "$@"\n')
-        for path in (gate.parent, gated):
-            path.chmod(0o755)
+        # Once: before it answers, the server tries whether there is a sandbox to be had at all.
+        waiting = f"mkdir {made}/once 2>/dev/null || until [ -e {gate} ]; do sleep 0.02; done"
+        gated.write_text(f'#!/bin/sh\n{waiting}\nexec {real} "$@"\n')
+        gated.chmod(0o755)
+        gate.parent.chmod(0o777)
         yield gate
 
 

@@ -165,7 +165,8 @@ def leaving_nothing(server: ServerProcess) -> Iterator[None]:
         yield
     finally:
         server.close()
-        for conversation, *_ in rows(server)["chat_conversation"]:
+        known = rows(server)["chat_conversation"] if (server.folder / "db.sqlite3").exists() else []
+        for conversation, *_ in known:
             shutil.rmtree(WORK_ROOT / str(uuid.UUID(conversation)), ignore_errors=True)
 
 
