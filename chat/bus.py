@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -54,10 +54,10 @@ class Subscription:
     one that lags gets more at a time and not more in memory.
     """
 
-    def __init__(self, *, conversation_id: ConversationId, user_id: int, session: str, backlog_max: int) -> None:
+    def __init__(self, *, conversation_id: ConversationId, user_id: int, address: str, backlog_max: int) -> None:
+        self.address = address
         self.conversation_id = conversation_id
         self.user_id = user_id
-        self.session = session
         self.announcements: deque[Published] = deque()
         self.list_changes: deque[Published] = deque()
         self.repeats: deque[Announcement] = deque()
@@ -66,7 +66,7 @@ class Subscription:
         self.is_overrun = False
         self.is_stale = False
         self.is_list_stale = False
-        self.has_session_ended = False
+        self.must_check_session = False
         self.is_going_away = False
         self.sync_after: int | None = None
         self._backlog_max = backlog_max
@@ -75,6 +75,11 @@ class Subscription:
     def wake(self) -> None:
         """There is something to take."""
         self._woken.set()
+
+    def check_session(self) -> None:
+        """Something may have ended the session that the reader came with."""
+        self.must_check_session = True
+        self.wake()
 
     async def wait(self) -> None:
         """Until there is something to take."""
@@ -107,6 +112,7 @@ class Bus:
         self._backlog_max = backlog_max
         self._rooms: dict[ConversationId, Room] = {}
         self._users: dict[int, set[Subscription]] = {}
+        self._addresses: Counter[str] = Counter()
         self._subscribers = subscribers
         self._hints: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(HINTS_WAITING_MAX)
         self._layer = get_channel_layer()
@@ -133,14 +139,15 @@ class Bus:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def subscribe(self, *, conversation_id: ConversationId, user_id: int, session: str) -> Subscription:
+    async def subscribe(self, *, conversation_id: ConversationId, user_id: int, address: str = "") -> Subscription:
         """Begin to listen. Read the snapshot after this, then apply what is newer."""
         subscription = Subscription(
             conversation_id=conversation_id,
             user_id=user_id,
-            session=session,
+            address=address,
             backlog_max=self._backlog_max,
         )
+        self._addresses[address] += 1
         room = self._rooms.setdefault(conversation_id, Room())
         room.subscriptions.add(subscription)
         if room.live is not None:
@@ -155,6 +162,9 @@ class Bus:
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Listen no more."""
+        self._addresses[subscription.address] -= 1
+        if not self._addresses[subscription.address]:
+            del self._addresses[subscription.address]
         room = self._rooms.get(subscription.conversation_id)
         if room is not None:
             room.subscriptions.discard(subscription)
@@ -167,6 +177,10 @@ class Bus:
     def sockets_of(self, user_id: int) -> int:
         """How many readers this user has in this process."""
         return len(self._users.get(user_id, ()))
+
+    def sockets_from(self, address: str) -> int:
+        """How many readers came to this process from an address."""
+        return self._addresses[address]
 
     def announce(self, announcement: Announcement) -> None:
         """Tell everybody of a commit."""
@@ -227,16 +241,14 @@ class Bus:
             subscription.outputs[call_id] = output
         return output
 
-    def end_session(self, *, user_id: int, session: str) -> None:
-        """Close every reader that came with this session, in all processes."""
-        self._end_session_here(user_id, session)
-        self._hint(user_id, {"session": session})
+    def check_sessions(self, user_id: int) -> None:
+        """Let every reader of this user, in all processes, look whether its session still stands."""
+        self._check_sessions_here(user_id)
+        self._hint(user_id, {"sessions": "changed"})
 
-    def _end_session_here(self, user_id: int, session: str) -> None:
+    def _check_sessions_here(self, user_id: int) -> None:
         for subscription in self._users.get(user_id, ()):
-            if subscription.session == session:
-                subscription.has_session_ended = True
-                subscription.wake()
+            subscription.check_session()
 
     def _forget_if_unused(self, conversation_id: ConversationId) -> None:
         room = self._rooms.get(conversation_id)
@@ -271,8 +283,8 @@ class Bus:
             if message.get("origin") == self._process_id:
                 continue
             user_id = message.get("user", 0)
-            if "session" in message:
-                self._end_session_here(user_id, message["session"])
+            if "sessions" in message:
+                self._check_sessions_here(user_id)
                 continue
             for subscription in self._users.get(user_id, ()):
                 if str(subscription.conversation_id) == message.get("conversation"):

@@ -75,7 +75,17 @@ class Conf:
     agent_html_frames_per_second_max: float = 30.0
     agent_socket_backlog_max_frames: int = 1000
     agent_slow_reader_timeout_s: float = 10
-    agent_sockets_max_per_user: int = 200
+    agent_sockets_max_per_user: int = 1000
+    agent_sockets_max_per_address: int = 5000
+    agent_proxies: int = 0
+    agent_login_window_s: float = 300
+    agent_login_failures_max_per_name: int = 10
+    agent_login_failures_max_per_address: int = 50
+    agent_signups_max_per_hour_and_address: int = 1000
+    agent_messages_max_per_hour: int = 10_000
+    agent_runs_max_per_user: int = 1000
+    agent_tokens_max_per_day: int = 100_000_000
+    agent_storage_max_mib_per_user: int = 10_240
 
     @property
     def is_demo(self) -> bool:
@@ -216,8 +226,9 @@ def _hosts(name: str, text: str) -> tuple[str, ...]:
 _SECRETS = frozenset({"OPENAI_API_KEY", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
 _HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
-# None kept ready: the first code of a conversation waits for its kernel, and nothing is used while nobody works.
-_MAY_BE_ZERO = frozenset({"AGENT_SANDBOX_WARM_KERNELS"})
+# No proxy in front; and no kernel kept ready: the first code of a conversation waits for its kernel, and nothing is
+# used while nobody works.
+_MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS"})
 _FORMS: dict[str, Callable[[str, str], Any]] = {
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
     "DATABASE_URL": _url(

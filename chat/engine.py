@@ -18,6 +18,7 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.store import commits
 from chat.store.commits import Committed, Repeated
+from chat.store.quotas import Quota
 from chat.store.threads import in_thread
 
 Announce = Callable[[Announcement], None]
@@ -28,11 +29,15 @@ class Engine:
     """Applies events to conversations.
 
     owner: this process, which performs the runs that start here.
+    quota: what each person may have.
     announce: told of each commit. dispatch: given the effects of each commit. Neither may block.
     """
 
-    def __init__(self, *, owner: uuid.UUID, announce: Announce, dispatch: Dispatch) -> None:
+    def __init__(
+        self, *, owner: uuid.UUID, announce: Announce, dispatch: Dispatch, quota: Quota = commits.NO_QUOTA
+    ) -> None:
         self._owner = owner
+        self._quota = quota
         self._announce = announce
         self._dispatch = dispatch
         self._happening: set[asyncio.Task[Committed | Repeated | Refused]] = set()
@@ -65,7 +70,9 @@ class Engine:
     async def _let_happen(
         self, conversation_id: ConversationId, event: Event, actor_id: int | None
     ) -> Committed | Repeated | Refused:
-        result = await in_thread(commits.commit, conversation_id, event, actor_id=actor_id, owner=self._owner)
+        result = await in_thread(
+            commits.commit, conversation_id, event, actor_id=actor_id, owner=self._owner, quota=self._quota
+        )
         if isinstance(result, Committed):
             self._announce(result.announcement)
             self._dispatch(conversation_id, result.effects)

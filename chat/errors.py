@@ -16,3 +16,7 @@ class ConfigurationError(AgentsiteError):
 
 class ConversationMissingError(AgentsiteError):
     """There is no such conversation, or it is not this user's."""
+
+
+class StorageFullError(AgentsiteError):
+    """All files of this person together would take more room than the site gives them."""

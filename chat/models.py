@@ -214,6 +214,40 @@ class ToolCall(models.Model):
         return f"{self.tool} {self.state}"
 
 
+class Tally(models.Model):
+    """How often something was done by one person or address within a time."""
+
+    KEY_MAX_CHARACTERS = 200
+
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=KEY_MAX_CHARACTERS, help_text="The person's id or name, or the address.")
+    window = models.DateTimeField(help_text="When that time began.")
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "tallies"
+        constraints = (models.UniqueConstraint(fields=("kind", "key", "window"), name="one_tally_a_window"),)
+        indexes = (models.Index(fields=("window",)),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.count}"
+
+
+class UsageDay(models.Model):
+    """The tokens that one person's answers took on one day (UTC)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage_days")
+    day = models.DateField()
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)
+
+    def __str__(self) -> str:
+        return f"usage of {self.day}"
+
+
 class Process(models.Model):
     """A process that performs runs, and when it was last heard of."""
 

@@ -40,6 +40,7 @@ from chat.runner import Performance, Runner
 from chat.store import files, processes, purge, reads
 from chat.store.commits import Committed
 from chat.store.processes import Lost, LostCall, LostGeneration
+from chat.store.quotas import Quota
 from chat.store.threads import in_thread
 from chat.tools import workshop
 from chat.tools.registry import ToolFile, all_tools
@@ -68,7 +69,16 @@ class Site:
             subscribers=subscribers,
         )
         self.runner = Runner(make=self._performance, report=self._report)
-        self.engine = Engine(owner=self.process_id, announce=self.bus.announce, dispatch=self.runner.dispatch)
+        self.engine = Engine(
+            owner=self.process_id,
+            announce=self.bus.announce,
+            dispatch=self.runner.dispatch,
+            quota=Quota(
+                messages_per_hour=conf.agent_messages_max_per_hour,
+                runs_at_once=conf.agent_runs_max_per_user,
+                tokens_per_day=conf.agent_tokens_max_per_day,
+            ),
+        )
         self._liveness = Liveness(Path(settings.BASE_DIR) / "var" / "processes")
         self._outside = _Outside(self)
         self._demo: ScriptedServer | None = None
@@ -296,7 +306,12 @@ class _Outside:
 
     async def keep_file(self, conversation_id: ConversationId, file: ToolFile) -> Artifact:
         return await in_thread(
-            files.keep, conversation_id, name=file.name, mime=file.mime, content=ContentFile(file.data)
+            files.keep,
+            conversation_id,
+            name=file.name,
+            mime=file.mime,
+            content=ContentFile(file.data),
+            limit_bytes=self._site.conf.agent_storage_max_mib_per_user << 20,
         )
 
 

@@ -72,8 +72,8 @@ def other_conversation() -> Announcement:
     return Announcement(user_id=USER, seq=1, event_type="conversation_started", state=state, messages=())
 
 
-async def reader(bus: Bus, talk: Talk, *, user_id: int = USER, session: str = "s") -> Subscription:
-    return await bus.subscribe(conversation_id=talk.state.conversation_id, user_id=user_id, session=session)
+async def reader(bus: Bus, talk: Talk, *, user_id: int = USER) -> Subscription:
+    return await bus.subscribe(conversation_id=talk.state.conversation_id, user_id=user_id)
 
 
 def opened(bus: Bus, talk: Talk, *, generation_no: int = 1) -> LiveText:
@@ -322,17 +322,16 @@ async def test_a_user_whose_last_reader_left_and_came_back_is_told_again(process
     assert far.is_stale
 
 
-async def test_the_end_of_a_session_reaches_its_readers_in_all_processes_and_no_others(processes: Processes) -> None:
+async def test_readers_of_a_user_look_after_their_sessions_in_all_processes_and_no_others(processes: Processes) -> None:
     here, there = await processes.start(), await processes.start()
     talk = Talk()
-    ended = [await reader(bus, talk, session="ended") for bus in (here, there)]
-    others = [await reader(bus, talk, session="other") for bus in (here, there)]
-    others.append(await reader(there, talk, user_id=OTHER_USER, session="ended"))
-    here.end_session(user_id=USER, session="ended")
-    for subscription in ended:
+    told = [await reader(bus, talk) for bus in (here, there)]
+    other = await reader(there, talk, user_id=OTHER_USER)
+    here.check_sessions(USER)
+    for subscription in told:
         await woken(subscription)
-        assert subscription.has_session_ended
-    assert not any(subscription.has_session_ended for subscription in others)
+        assert subscription.must_check_session
+    assert not other.must_check_session
 
 
 async def test_stopping_tells_every_reader_to_come_back_elsewhere(processes: Processes) -> None:
@@ -368,6 +367,6 @@ async def test_a_bus_that_was_not_started_serves_its_own_process(processes: Proc
     bus, talk = Bus(process_id=UUID(int=1), backlog_max=3), Talk()
     subscription = await reader(bus, talk)
     bus.announce(announced(talk, seq=1))
-    bus.end_session(user_id=USER, session="s")
+    bus.check_sessions(USER)
     await woken(subscription)
-    assert (seqs(subscription), subscription.has_session_ended) == ([1], True)
+    assert (seqs(subscription), subscription.must_check_session) == ([1], True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chat.errors import StorageFullError
 from chat.performers.call_tool import HTML_MAX_CHARACTERS, cut, storable
 from chat.tools import registry
 from chat.tools.registry import ToolContext, ToolFile, ToolResult
@@ -42,6 +43,17 @@ async def test_a_file_that_can_not_be_kept_is_a_failure(outside: Outside, caplog
     event = await ended(outside, work)
     assert (event.outcome, event.artifacts) == ("failed", ())
     assert "the disk is full" in caplog.text
+
+
+async def test_a_file_that_has_no_room_is_named_to_the_model_and_the_rest_counts(outside: Outside) -> None:
+    outside.keeping_fault = StorageFullError("your files take 5 of 5 MB")
+
+    async def work(context: ToolContext, n: int) -> ToolResult:
+        return ToolResult(text="a chart", files=(ToolFile(name="a.png", mime="image/png", data=b""),))
+
+    event = await ended(outside, work)
+    assert (event.outcome, event.artifacts) == ("succeeded", ())
+    assert event.result == "a chart\nThe file a.png was not kept for the user: your files take 5 of 5 MB."
 
 
 UNSTORABLE = "a\0b\ud83dc"

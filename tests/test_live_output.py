@@ -227,7 +227,7 @@ async def test_a_call_that_is_run_again_prints_into_an_output_of_its_own(process
 
 async def test_output_goes_only_to_readers_of_its_conversation(processes: Processes) -> None:
     bus, talk = await processes.start(), running()
-    other = await bus.subscribe(conversation_id=ELSEWHERE, user_id=7, session="s")
+    other = await bus.subscribe(conversation_id=ELSEWHERE, user_id=7)
     opened(bus, talk).append("stdout", "secret")
     for _ in range(5):
         await asyncio.sleep(0)

@@ -182,6 +182,9 @@ class Refusal(StrEnum):
     WRONG_DIGEST = "wrong_digest"
     UNCHANGED = "unchanged"
     LATE = "late"
+    TOO_MANY_MESSAGES = "too_many_messages"
+    TOO_MANY_RUNS = "too_many_runs"
+    NO_TOKENS_LEFT = "no_tokens_left"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

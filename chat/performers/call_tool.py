@@ -20,6 +20,7 @@ from chat.core.effects import RunTool
 from chat.core.events import Event, TerminalEvent, ToolEnded, ToolStarted
 from chat.core.ids import CallId, ConversationId
 from chat.core.runs import STOPPED_RESULT
+from chat.errors import StorageFullError
 from chat.tables import INLINE, Extent, harmless, shown
 from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile, ToolResult
 
@@ -147,7 +148,7 @@ class Execution:
                 result = await self._tool.function(self, **arguments)
             if isinstance(result, str):
                 result = ToolResult(text=result)
-            artifacts = await self._keep(result.files)
+            artifacts, notes = await self._keep(result.files)
         except (ToolFailedError, ArgumentsError) as fault:
             return self._ended(CallState.FAILED, str(fault))
         except Exception as fault:
@@ -156,10 +157,11 @@ class Execution:
             logger.exception("The tool %s crashed in conversation %s", self._tool.name, self._conversation_id)
             return self._ended(CallState.FAILED, f"The tool crashed: {type(fault).__name__}.")
         outcome = CallState.FAILED if result.has_failed else CallState.SUCCEEDED
-        return self._ended(outcome, result.text, artifacts)
+        return self._ended(outcome, "\n".join((result.text, *notes)), artifacts)
 
-    async def _keep(self, files: Iterable[ToolFile]) -> tuple[Artifact, ...]:
-        kept = []
+    async def _keep(self, files: Iterable[ToolFile]) -> tuple[tuple[Artifact, ...], list[str]]:
+        """The files that were kept, and what is to be said of others."""
+        kept, notes = [], []
         room = HTML_MAX_CHARACTERS
         for file in files:
             html = ""
@@ -168,9 +170,13 @@ class Execution:
                 html = await asyncio.to_thread(_table, file.html, extent)
                 room -= len(html)
             storable_file = replace(file, name=storable(file.name), mime=storable(file.mime))
-            artifact = await self._outside.keep_file(self._conversation_id, storable_file)
-            kept.append(replace(artifact, html=html))
-        return tuple(kept)
+            try:
+                artifact = await self._outside.keep_file(self._conversation_id, storable_file)
+            except StorageFullError as fault:
+                notes.append(f"The file {storable_file.name} was not kept for the user: {fault}.")
+            else:
+                kept.append(replace(artifact, html=html))
+        return tuple(kept), notes
 
     async def _save_now_and_then(self, sink: OutputSink) -> None:
         saved = ""

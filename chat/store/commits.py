@@ -18,11 +18,14 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
-from chat.store import files, seals
+from chat.store import files, quotas, seals
 from chat.store.log import link_of
+from chat.store.quotas import Quota
 from chat.store.rows import call_columns, message_columns, message_value, when
 
 logger = logging.getLogger(__name__)
+
+NO_QUOTA = Quota()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +61,18 @@ def start_conversation(*, user_id: int, at_ms: int) -> Announcement:
 
 
 def commit(
-    conversation_id: ConversationId, event: Event, *, actor_id: int | None, owner: uuid.UUID
+    conversation_id: ConversationId,
+    event: Event,
+    *,
+    actor_id: int | None,
+    owner: uuid.UUID,
+    quota: Quota = NO_QUOTA,
 ) -> Committed | Repeated | Refused:
     """Apply one event to a conversation and write all that follows from it.
 
     actor_id: the person whose wish it is; None for what the world answers.
     owner: the process that performs runs that start here.
+    quota: what the conversation's user may have.
     Raises ConversationMissingError.
     """
     with transaction.atomic():
@@ -82,6 +91,10 @@ def commit(
         result = reducer.step(before, event)
         if isinstance(result, Refused):
             return result
+        too_much = quotas.refusal(row.user_id, before, event, result, quota) if actor_id is not None else None
+        if too_much is not None:
+            return too_much
+        quotas.count_tokens(row.user_id, event)
         row.seq += 1
         _append(row, event, actor_id=actor_id).save(force_insert=True)
         _write_messages(row, before, result.messages)

@@ -6,13 +6,15 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from django.contrib.auth import get_user_model
 from django.core.files.base import File
 from django.db import transaction
+from django.db.models import Sum
 
 from chat import models
 from chat.core.calls import Artifact
 from chat.core.ids import ArtifactId, ConversationId
-from chat.errors import AgentsiteError
+from chat.errors import AgentsiteError, StorageFullError
 
 
 class FileInUseError(AgentsiteError):
@@ -56,8 +58,13 @@ def _value(row: models.Artifact) -> Artifact:
     return Artifact(artifact_id=ArtifactId(row.id), name=row.name, mime=row.mime, size=row.size)
 
 
-def keep(conversation_id: ConversationId, *, name: str, mime: str, content: File[bytes]) -> Artifact:
-    """Keep a file of a conversation. `name` is shown to people and names no place on the disk."""
+def keep(
+    conversation_id: ConversationId, *, name: str, mime: str, content: File[bytes], limit_bytes: int | None = None
+) -> Artifact:
+    """Keep a file of a conversation. `name` is shown to people and names no place on the disk.
+
+    limit_bytes: what all files of the conversation's user may take together. Raises StorageFullError.
+    """
     row = models.Artifact(
         conversation_id=conversation_id,
         name=name[:255],
@@ -67,11 +74,25 @@ def keep(conversation_id: ConversationId, *, name: str, mime: str, content: File
     )
     row.file.save(str(row.id), content, save=False)
     try:
-        row.save(force_insert=True)
+        with transaction.atomic():
+            if limit_bytes is not None:
+                _check_room(conversation_id, content.size, limit_bytes)
+            row.save(force_insert=True)
     except BaseException:
         row.file.delete(save=False)
         raise
     return _value(row)
+
+
+def _check_room(conversation_id: ConversationId, size: int, limit_bytes: int) -> None:
+    # Two files that come at once must not both find the room of one.
+    owner = get_user_model().objects.select_for_update().get(conversations=conversation_id)
+    rows = models.Artifact.objects.filter(conversation__user=owner, conversation__is_deleted=False)
+    taken = rows.aggregate(bytes=Sum("size"))["bytes"] or 0
+    if taken + size > limit_bytes:
+        raise StorageFullError(
+            f"your files take {taken >> 20:,} of {limit_bytes >> 20:,} MB. Delete conversations that you don't need"
+        )
 
 
 def artifact(artifact_id: uuid.UUID, *, user_id: int | None) -> models.Artifact | None:

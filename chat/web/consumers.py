@@ -26,7 +26,7 @@ from chat.store import files, reads
 from chat.store.commits import Repeated
 from chat.store.threads import in_thread
 from chat.tools.registry import ArgumentsError, all_tools
-from chat.web import frames
+from chat.web import accounts, addresses, frames
 from chat.web.out import Out
 from chat.web.out_html import HtmlOut
 from chat.web.out_json import JsonOut
@@ -58,6 +58,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _writer: asyncio.Task[None] | None = None
     _conversation_id: ConversationId
     _user_id: int
+    _address: str
+    _session_key: str | None
+    _expiry: asyncio.TimerHandle | None = None
 
     async def connect(self) -> None:
         """Let the socket in when it is logged in, from our own page, and on a conversation of its user."""
@@ -74,14 +77,19 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         )
         session = self.scope["session"]
         subscription = await self._site.bus.subscribe(
-            conversation_id=self._conversation_id, user_id=self._user_id, session=session.session_key or ""
+            conversation_id=self._conversation_id,
+            user_id=self._user_id,
+            address=self._address,
         )
-        if not await in_thread(session.exists, session.session_key):
+        self._session_key = session.session_key
+        if not await self._is_logged_in():
             # Logged out while it came in, before it could hear of it.
             await self._site.bus.unsubscribe(subscription)
             await self.close(NOT_LOGGED_IN)
             return
         self._subscription = subscription
+        expiry_s = await in_thread(accounts.expiry_s, session)
+        self._expiry = asyncio.get_running_loop().call_later(expiry_s, subscription.check_session)
         self._reader = Reader(subscription, self._out, self._site.conf)
         known = int(after) if after.isascii() and after.isdigit() and not is_json and len(after) < 12 else None
         self._writer = asyncio.create_task(self._write(subscription, known), name="socket writer")
@@ -91,6 +99,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._subscription is not None:
             await self._site.bus.unsubscribe(self._subscription)
 
@@ -158,7 +168,12 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return NOT_LOGGED_IN
         self._user_id = user.id
         self._site = await wiring.running()
-        if self._site.bus.sockets_of(user.id) >= self._site.conf.agent_sockets_max_per_user:
+        bus, conf = self._site.bus, self._site.conf
+        self._address = addresses.of_scope(self.scope)
+        if (
+            bus.sockets_of(user.id) >= conf.agent_sockets_max_per_user
+            or bus.sockets_from(self._address) >= conf.agent_sockets_max_per_address
+        ):
             return TOO_MANY
         asked = self.scope["url_route"]["kwargs"].get("conversation_id")
         if asked is None:
@@ -186,6 +201,11 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             for frame in await self._reader.begin(after):
                 await self._send(frame)
             while True:
+                if subscription.must_check_session:
+                    subscription.must_check_session = False
+                    if not await self._is_logged_in():
+                        await self.close(NOT_LOGGED_IN)
+                        return
                 code = _closing(subscription)
                 if code is not None:
                     await self.close(code)
@@ -206,6 +226,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             logger.exception("A socket's writer failed")
             await self.close(INTERNAL_ERROR)
 
+    async def _is_logged_in(self) -> bool:
+        return await in_thread(accounts.is_logged_in, self._session_key, self._user_id)
+
     async def _send(self, frame: str) -> None:
         async with asyncio.timeout(self._site.conf.agent_slow_reader_timeout_s):
             await self.send(frame)
@@ -218,8 +241,6 @@ class JsonConversationConsumer(ConversationConsumer):
 
 
 def _closing(subscription: Subscription) -> int | None:
-    if subscription.has_session_ended:
-        return NOT_LOGGED_IN
     if subscription.is_going_away:
         return SERVICE_RESTART
     return TOO_SLOW if subscription.is_overrun else None

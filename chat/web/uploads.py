@@ -23,6 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from chat import wiring
 from chat.core.calls import Artifact
 from chat.core.ids import ConversationId
+from chat.errors import StorageFullError
 from chat.store import files, reads
 from chat.tools.sandbox.folder import FolderFullError
 from chat.tools.sandbox.names import presentable
@@ -72,6 +73,8 @@ def upload(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
             f"There is no room for {name} in this conversation: {fault.words}. "
             "Ask the AI to remove files there, or begin a new conversation.",
         )
+    except StorageFullError as fault:
+        return _refused(413, f"There is no room for {name}: {fault}.")
     except OSError as fault:
         if fault.errno not in _NO_ROOM_ON_DISK:
             raise
@@ -98,7 +101,8 @@ def _keep(conversation_id: ConversationId, name: str, file: UploadedFile[bytes])
     try:
         file.seek(0)
         kind = mimetypes.guess_type(given)[0] or "application/octet-stream"
-        return files.keep(conversation_id, name=given, mime=kind, content=file)
+        limit_bytes = settings.AGENTSITE.agent_storage_max_mib_per_user << 20
+        return files.keep(conversation_id, name=given, mime=kind, content=file, limit_bytes=limit_bytes)
     except BaseException:
         folder.take_away(given, size)
         raise

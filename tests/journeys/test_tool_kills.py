@@ -167,14 +167,15 @@ def check(talk: Talk, grants: dict[str, list[float]]) -> Counter[str]:
     for call in calls:
         found = re.search(r"\d+\.\d+-\w+", json.dumps(call["arguments"]))
         assert found
-        at_s = ran.pop(found[0], [])
-        granted = grants[call["call_id"]]
-        assert len(granted) <= talk.yeses[call["call_id"]]
+        runs_s = ran.pop(found[0], [])
+        granted_s = grants[call["call_id"]]
+        assert len(granted_s) <= talk.yeses[call["call_id"]]
         each = [
-            sum(begin <= time_s < end for time_s in at_s) for begin, end in itertools.pairwise([*granted, math.inf])
+            sum(begin_s <= run_s < end_s for run_s in runs_s)
+            for begin_s, end_s in itertools.pairwise([*granted_s, math.inf])
         ]
-        assert sum(each) == len(at_s), f"{call} ran before somebody said yes"
-        assert max(each) <= 1, f"{call} ran twice: {at_s} for {granted}"
+        assert sum(each) == len(runs_s), f"{call} ran before somebody said yes"
+        assert max(each) <= 1, f"{call} ran twice: {runs_s} for {granted_s}"
         assert call["state"] in {"succeeded", "unknown"}, call
         assert call["state"] == "unknown" or each[-1] == 1, f"{call} did not run"
     assert ran == {}

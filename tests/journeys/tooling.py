@@ -147,7 +147,8 @@ def site_with_tools(folder: Path, upstream: str, **settings: str) -> ServerProce
     found = asyncio.run(find_out(install.PLACE))
     if isinstance(found, Unavailable):
         missing(f"{found.reason} {found.remedy}")
-    return ServerProcess(folder, upstream=upstream, DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", **settings)
+    database_url = f"sqlite:///{folder}/db.sqlite3"
+    return ServerProcess(folder, upstream=upstream, command=None, DATABASE_URL=database_url, **settings)
 
 
 @contextmanager

@@ -136,6 +136,11 @@ class TestRefused:
         for name in ("a.exe", "a.gz", "csv", "a.csv.exe"):
             self.refused(owner.send(name), 415, f"{name} is not of a type that this site takes: csv, tar.gz.")
 
+    def test_more_than_all_files_of_one_person_may_take(self, owner: Owner, settings: Settings) -> None:
+        limited(settings, agent_storage_max_mib_per_user=1)
+        words = "your files take 0 of 1 MB. Delete conversations that you don't need"
+        self.refused(owner.send("big.bin", bytes(MIB + 1)), 413, f"There is no room for big.bin: {words}.")
+
     def test_a_full_disk(self, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: Any, **__: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,0 +1,148 @@
+"""How much one person, or one address, may do within a time.
+
+Counted in rows, so that all processes count together and a restart forgets nothing. Must not know pages or sockets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from chat import models
+from chat.core.events import Event, GenerationCompleted, GenerationFailed, GenerationInterrupted, MessageSubmitted
+from chat.core.state import Conversation, Refusal, Refused, Step
+from chat.store.rows import when
+
+HOUR_S = 3600
+# For answers whose tokens the model's server did not count: about what a token of English has.
+CHARACTERS_A_TOKEN = 4
+
+
+class Counted(StrEnum):
+    """What is counted by time. The values are stored."""
+
+    LOGIN_FAILURES_OF_ADDRESS = "login_failures_address"
+    LOGIN_FAILURES_OF_NAME = "login_failures_name"
+    SIGNUPS_OF_ADDRESS = "signups_address"
+    MESSAGES = "messages"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """What one person may have in all their conversations; None: as much as they like."""
+
+    messages_per_hour: int | None = None
+    runs_at_once: int | None = None
+    tokens_per_day: int | None = None
+
+
+def wait_s(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime) -> int | None:
+    """How many seconds to wait where the limit is reached; None when there is room."""
+    start = _window(window_s, at)
+    tally = models.Tally.objects.filter(kind=kind.value, key=_key(key), window=start).first()
+    return None if tally is None or tally.count < limit else _left_s(start, window_s, at)
+
+
+def count(kind: Counted, key: str, *, window_s: float, at: datetime) -> None:
+    """One more. Windows that are over are forgotten on the way."""
+    start = _window(window_s, at)
+    with transaction.atomic():
+        tally, _ = models.Tally.objects.get_or_create(kind=kind.value, key=_key(key), window=start)
+        models.Tally.objects.filter(pk=tally.pk).update(count=F("count") + 1)
+        models.Tally.objects.filter(kind=kind.value, key=_key(key), window__lt=start).delete()
+
+
+def forget(kind: Counted, key: str) -> None:
+    """Start again from nothing, as after a log-in that went well."""
+    models.Tally.objects.filter(kind=kind.value, key=_key(key)).delete()
+
+
+def forget_old(before: datetime) -> None:
+    """Remove what was counted in windows that began before then."""
+    models.Tally.objects.filter(window__lt=before).delete()
+
+
+def refusal(user_id: int, before: Conversation, event: Event, result: Step, quota: Quota) -> Refused | None:
+    """Why a person's wish would be too much; None when it is not. Inside of the step's transaction, before its rows
+    are written: who else wishes for the same person waits for its end.
+    """
+    is_message = isinstance(event, MessageSubmitted)
+    starts_run = before.run is None and result.state.run is not None
+    if not is_message and not starts_run:
+        return None
+    at = when(event.at_ms)
+    start = _window(HOUR_S, at)
+    # The row is also what wishes of one person queue up at, whatever is counted.
+    columns: dict[str, Any] = {"kind": Counted.MESSAGES.value, "key": str(user_id), "window": start}
+    locked = models.Tally.objects.select_for_update().filter(**columns)
+    tally = locked.first() or (models.Tally.objects.get_or_create(**columns) and locked.get())
+    if is_message and quota.messages_per_hour is not None and tally.count >= quota.messages_per_hour:
+        wait = words_for(_left_s(start, HOUR_S, at))
+        words = f"You sent {tally.count:,} messages within an hour, as many as this site takes. Go on in {wait}."
+        return Refused(code=Refusal.TOO_MANY_MESSAGES, words=words)
+    if quota.tokens_per_day is not None and used_tokens(user_id, at) >= quota.tokens_per_day:
+        midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        wait = words_for(math.ceil((midnight - at).total_seconds()))
+        words = f"Your {quota.tokens_per_day:,} tokens of today are used up. There are new ones in {wait}."
+        return Refused(code=Refusal.NO_TOKENS_LEFT, words=words)
+    if starts_run and quota.runs_at_once is not None:
+        count_now = models.Run.objects.filter(conversation__user_id=user_id, ended_at=None).count()
+        if count_now >= quota.runs_at_once:
+            words = (
+                f"{count_now} of your conversations are being answered, as many as may be at once. Stop one or wait."
+            )
+            return Refused(code=Refusal.TOO_MANY_RUNS, words=words)
+    if is_message:
+        tally.count += 1
+        tally.save(update_fields=["count"])
+    return None
+
+
+def count_tokens(user_id: int, event: Event) -> None:
+    """What an answer took, as the model's server counted it."""
+    if not isinstance(event, GenerationCompleted | GenerationInterrupted | GenerationFailed):
+        return
+    took = event.telemetry
+    completion = took.completion_tokens
+    if completion is None:
+        completion = math.ceil((len(event.text) + len(event.reasoning)) / CHARACTERS_A_TOKEN)
+    prompt = took.prompt_tokens or 0
+    if not prompt and not completion:
+        return
+    day = when(event.at_ms).date()
+    more = {"prompt_tokens": F("prompt_tokens") + prompt, "completion_tokens": F("completion_tokens") + completion}
+    if not models.UsageDay.objects.filter(user_id=user_id, day=day).update(**more):
+        first, _ = models.UsageDay.objects.get_or_create(user_id=user_id, day=day)
+        models.UsageDay.objects.filter(pk=first.pk).update(**more)
+
+
+def used_tokens(user_id: int, at: datetime) -> int:
+    """How many of that day."""
+    day = models.UsageDay.objects.filter(user_id=user_id, day=at.date()).first()
+    return day.prompt_tokens + day.completion_tokens if day else 0
+
+
+def words_for(seconds: int) -> str:
+    """A time to wait, for people."""
+    for unit, length_s in (("hour", HOUR_S), ("minute", 60)):
+        if seconds > length_s:
+            return f"{math.ceil(seconds / length_s)} {unit}s"
+    return f"{seconds} second{'s' if seconds != 1 else ''}"
+
+
+def _window(window_s: float, at: datetime) -> datetime:
+    return datetime.fromtimestamp(at.timestamp() // window_s * window_s, tz=UTC)
+
+
+def _left_s(start: datetime, window_s: float, at: datetime) -> int:
+    return max(1, math.ceil((start + timedelta(seconds=window_s) - at).total_seconds()))
+
+
+def _key(key: str) -> str:
+    return key[: models.Tally.KEY_MAX_CHARACTERS]
