@@ -198,29 +198,6 @@ async def test_one_that_is_cancelled_while_it_claims_knows_whether_the_call_is_i
     assert (event.outcome, event.is_claimed) == ("stopped", takes_claims)
 
 
-@pytest.mark.parametrize("steps", range(6))
-async def test_one_that_is_cancelled_right_after_its_claim_knows_that_the_call_is_its_own(
-    outside: Outside, steps: int
-) -> None:
-    async def work(context: ToolContext, n: int) -> str:
-        await asyncio.Event().wait()
-        return "never"
-
-    outside.claim_gate = asyncio.Event()
-    one = execution(outside, work)
-    performing = asyncio.create_task(one.perform())
-    while not outside.events:
-        await asyncio.sleep(0)
-    outside.claim_gate.set()
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    performing.cancel()
-    await asyncio.wait({performing})
-    event = one.interrupted()
-    assert isinstance(event, ToolEnded)
-    assert (event.outcome, event.is_claimed) == ("stopped", True)
-
-
 async def test_one_that_was_cancelled_before_it_began_claimed_nothing(outside: Outside) -> None:
     event = execution(outside, forbidden).interrupted()
     assert isinstance(event, ToolEnded)

@@ -132,8 +132,8 @@ class Execution:
         try:
             await asyncio.shield(claiming)
         finally:
-            # Whoever is cancelled meanwhile must know whether the call is theirs to end. Waiting for what is done would be
-            # one more moment to be cancelled in.
+            # Whoever is cancelled meanwhile must know whether the call is theirs to end. Waiting for what is done would
+            # be one more moment to be cancelled in.
             if not claiming.done():
                 await asyncio.wait({claiming})
             self._is_claimed = claiming.exception() is not None or claiming.result() is not None
