@@ -109,6 +109,7 @@ _PHASES: dict[str, type[state.Phase]] = {
     "stopping": state.Stopping,
 }
 _PHASE_NAMES = {cls: name for name, cls in _PHASES.items()}
+PHASE_NAMES = tuple(_PHASES)
 
 # The phase is a union of classes and is told apart by its name; the other fields say their type themselves.
 _SNAPSHOT_FIELDS = {name: kind for name, kind in get_type_hints(Conversation).items() if name != "phase"}

@@ -195,7 +195,7 @@ def _policies(name: str, text: str) -> tuple[tuple[str, Policy], ...]:
         tool, _, policy = (word.strip() for word in part.partition("="))
         if not tool or policy not in set(Policy):
             example = "execute_python=ask,current_time=auto,run_shell=never"
-            raise _fault(name, part.strip(), "is not a tool's name with ask, auto or never", example)
+            raise _fault(name, part.strip(), "is not a tool's name with ask, staff, auto or never", example)
         policies[tool] = Policy(policy)
     return tuple(policies.items())
 

@@ -25,10 +25,34 @@ class Conversation(models.Model):
     seal = models.CharField(max_length=64, help_text="Over number and hash, with a key that the database has not.")
     created_at = models.DateTimeField()
     active_at = models.DateTimeField(help_text="When a message was last sent; lists are sorted by it.")
+    message_count = models.PositiveIntegerField(default=0)
+    call_count = models.PositiveIntegerField(default=0, help_text="Tool calls that its answers made.")
+    failed_call_count = models.PositiveIntegerField(default=0)
+    prompt_tokens = models.PositiveBigIntegerField(default=0, help_text="Of all answers that told theirs.")
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    review_state = models.CharField(max_length=20, blank=True, help_text="That of the newest review; empty before any.")
+    reviewed_seq = models.PositiveIntegerField(null=True, help_text="The newest event when it was last reviewed.")
 
     class Meta:
         ordering = ("-active_at", "-created_at")
-        indexes = (models.Index(fields=("user", "is_deleted", "-active_at", "-created_at")),)
+        indexes = (
+            models.Index(fields=("user", "is_deleted", "-active_at", "-created_at")),
+            # With the title, so that a search through all titles reads this index and no row.
+            models.Index(fields=("-active_at", "-id", "title"), name="conversations_by_activity"),
+            models.Index(fields=("phase", "-active_at", "-id"), name="conversations_by_phase"),
+            models.Index(fields=("review_state", "-active_at", "-id"), name="conversations_by_review"),
+            models.Index(
+                fields=("-active_at", "-id"),
+                condition=models.Q(failed_call_count__gt=0),
+                name="conversations_with_failures",
+            ),
+        )
+        permissions = (
+            ("review_conversation", "Can mark conversations as reviewed or flagged"),
+            ("stop_conversation", "Can stop what runs in a conversation"),
+            ("close_conversation", "Can put a conversation away"),
+            ("export_conversation", "Can export conversations of others"),
+        )
 
     def __str__(self) -> str:
         return self.title or "New conversation"
@@ -64,6 +88,7 @@ class Event(models.Model):
     class Meta:
         ordering = ("conversation", "seq")
         constraints = (models.UniqueConstraint(fields=("conversation", "seq"), name="one_event_a_seq"),)
+        indexes = (models.Index(fields=("name", "-id"), name="events_by_name"),)
 
     def __str__(self) -> str:
         return f"{self.seq} {self.name}"
@@ -183,6 +208,7 @@ class ToolCall(models.Model):
     proposed_arguments = models.TextField(help_text="As the model gave them, as JSON.")
     arguments = models.TextField(help_text="As they run, as JSON.")
     state = models.CharField(max_length=20)
+    needs_staff = models.BooleanField(default=False, help_text="Only a member of staff can let it run.")
     is_settled = models.BooleanField()
     execution_no = models.PositiveIntegerField(help_text="How often it was ordered to run.")
     owner = models.UUIDField(null=True, help_text="The process that has the order.")
@@ -191,6 +217,7 @@ class ToolCall(models.Model):
     )
     decision_scope = models.CharField(max_length=20, blank=True)
     decision_reason = models.TextField(blank=True)
+    is_staff_decision = models.BooleanField(default=False, help_text="Decided as staff, not as the owner.")
     decided_at = models.DateTimeField(null=True)
     output = models.TextField(blank=True, help_text="What it printed; while it runs, what was saved a moment ago.")
     result = models.TextField(blank=True, help_text="What the model is told.")
@@ -205,10 +232,14 @@ class ToolCall(models.Model):
         constraints = (models.UniqueConstraint(fields=("message_id", "number"), name="one_call_a_number"),)
         indexes = (
             models.Index(fields=("conversation", "message_id")),
+            models.Index(fields=("-proposed_at", "-id"), name="calls_by_time"),
+            models.Index(fields=("state", "-proposed_at", "-id"), name="calls_by_state"),
+            models.Index(fields=("tool", "-proposed_at", "-id"), name="calls_by_tool"),
             models.Index(
                 fields=("owner",), condition=models.Q(state__in=("approved", "running")), name="active_calls_by_owner"
             ),
         )
+        permissions = (("decide_toolcall", "Can decide tool calls that wait for a member of staff"),)
 
     def __str__(self) -> str:
         return f"{self.tool} {self.state}"
@@ -275,3 +306,46 @@ class Artifact(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Review(models.Model):
+    """What a member of staff said of a conversation. Never changed: the newest row of a conversation is its state."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="reviews")
+    state = models.CharField(max_length=20, help_text="`reviewed` or `flagged`.")
+    note = models.TextField(blank=True)
+    seq = models.PositiveIntegerField(help_text="The newest event at that moment.")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.state} at event {self.seq}"
+
+
+class AccessTrace(models.Model):
+    """A member of staff looked at a conversation of somebody else, or took something from it.
+
+    It outlives what it names: neither the deletion of a user nor that of a conversation removes it.
+    """
+
+    staff = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    staff_name = models.CharField(max_length=150, help_text="As it was then.")
+    what = models.CharField(max_length=20, help_text="What was looked at or taken.")
+    conversation_id = models.UUIDField()
+    subject = models.CharField(max_length=100, blank=True, help_text="Of a call, a file or a review, which.")
+    seq = models.PositiveIntegerField(null=True, help_text="The event that was looked at.")
+    address = models.GenericIPAddressField(null=True, help_text="Where the request came from.")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=("staff", "-at"), name="traces_by_staff"),
+            models.Index(fields=("conversation_id", "-id"), name="traces_by_conversation"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.staff_name}: {self.what}"

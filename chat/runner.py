@@ -6,6 +6,7 @@ Knows that each performance ends in exactly one terminal event. Must not know wh
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -96,8 +97,16 @@ class Runner:
 
     def _start(self, conversation_id: ConversationId, order: Order) -> None:
         performance = self._make(conversation_id, order)
-        performer = asyncio.create_task(performance.perform(), name=f"perform {order.run_id}")
-        owner = asyncio.create_task(self._own(conversation_id, performance, performer), name=f"own {order.run_id}")
+        # The work goes on after whoever asked for it, so it inherits nothing that ends with them, such as the thread
+        # of a request, in which it would look for the database.
+        performer = asyncio.create_task(
+            performance.perform(), name=f"perform {order.run_id}", context=contextvars.Context()
+        )
+        owner = asyncio.create_task(
+            self._own(conversation_id, performance, performer),
+            name=f"own {order.run_id}",
+            context=contextvars.Context(),
+        )
         self._performers[order] = performer
         self._owners[order] = owner
         owner.add_done_callback(lambda _: self._forget(order))

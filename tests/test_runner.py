@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import TypedDict
 from uuid import UUID
 
@@ -190,6 +191,25 @@ async def test_dispatch_returns_at_once_and_effects_are_performed_side_by_side(o
     outside.performances[order(3).run_id, 1].end.set()
     await outside.until_reported(1)
     assert outside.reports[0][0] == ConversationId(UUID(int=2))
+
+
+async def test_what_is_performed_inherits_nothing_of_whoever_asked_for_it(outside: Outside) -> None:
+    request: ContextVar[str] = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    class Looking(Gated):
+        async def perform(self) -> TerminalEvent:
+            seen.append(request.get())
+            return await super().perform()
+
+    runner = Runner(make=lambda conversation_id, effect: Looking(effect), report=outside.report)
+    request.set("one that will have ended")
+    runner.dispatch(CONVERSATION, (order(1),))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    runner.dispatch(CONVERSATION, (CancelRun(run_id=RunId(UUID(int=1))),))
+    await runner.drain()
+    assert seen == ["none"]
 
 
 async def test_every_task_has_a_name(outside: Outside) -> None:

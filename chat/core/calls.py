@@ -31,9 +31,10 @@ UNDER_WAY = frozenset({CallState.APPROVED, CallState.RUNNING})
 
 
 class Policy(StrEnum):
-    """Who lets a call run: a person each time, nobody needs to, or nobody can."""
+    """Who lets a call run: the conversation's owner or a member of staff each time, nobody needs to, or nobody can."""
 
     ASK = "ask"
+    STAFF = "staff"
     AUTO = "auto"
     NEVER = "never"
 
@@ -84,12 +85,16 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a person decided on a call, and who and when (Unix time)."""
+    """What a person decided on a call, and who and when (Unix time).
+
+    is_staff: they decided as a member of staff, not as the owner.
+    """
 
     user_id: int
     scope: Scope
     reason: str
     at_ms: int
+    is_staff: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +103,7 @@ class ToolCall:
 
     message_id, number: the answer that made it, and its place there from 1.
     proposed_arguments, arguments: JSON text as the model gave it, and as it runs; they differ when a person edited.
+    needs_staff: only a member of staff can let it run, and never the owner of the conversation.
     decision: None while it waits, and when nobody was asked.
     execution_no: how often it was ordered to run; grows only when a person wants an unknown outcome run again.
     is_settled: nothing more will come of it. An unknown outcome is settled once a person went on without it.
@@ -114,6 +120,7 @@ class ToolCall:
     proposed_arguments: str
     arguments: str
     state: CallState
+    needs_staff: bool = False
     decision: Decision | None = None
     execution_no: int = 0
     is_settled: bool = False

@@ -203,7 +203,10 @@ class GenerationLost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToolApproved:
-    """A person said yes to the arguments that `digest` names, or to `arguments` instead (JSON text)."""
+    """A person said yes to the arguments that `digest` names, or to `arguments` instead (JSON text).
+
+    is_staff_decision: by a member of staff who may decide and is not the owner, as the door found it at that moment.
+    """
 
     call_id: CallId
     digest: str
@@ -211,16 +214,18 @@ class ToolApproved:
     scope: Scope
     user_id: int
     at_ms: int
+    is_staff_decision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToolRejected:
-    """A person said no. The model is told the reason."""
+    """A person said no. The model is told the reason. is_staff_decision: as that of `ToolApproved`."""
 
     call_id: CallId
     reason: str
     user_id: int
     at_ms: int
+    is_staff_decision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,12 +238,13 @@ class ToolAllowanceRevoked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnknownOutcomeResolved:
-    """A person said what becomes of a call whose outcome was lost."""
+    """A person said what becomes of a call whose outcome was lost. is_staff_decision: as that of `ToolApproved`."""
 
     call_id: CallId
     choice: Choice
     user_id: int
     at_ms: int
+    is_staff_decision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

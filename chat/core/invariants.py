@@ -29,7 +29,7 @@ from chat.core.events import (
 )
 from chat.core.ids import CallId, MessageId, RunId
 from chat.core.messages import Delivery, Message, MessageState, Role
-from chat.core.permissions import Decided, OrderName, is_right, of_step, order_of, wants_to_join
+from chat.core.permissions import Decided, OrderName, guarded_by, is_right, of_step, order_of, wants_to_join
 from chat.core.state import (
     Acting,
     AwaitingApproval,
@@ -156,6 +156,7 @@ class Ledger:
     texts: what a person last wrote, of each accepted message.
     stopped: waiting messages that Stop or a failure holds back, and by which of the two.
     cancelled: runs that were told to end. claimed: orders to a tool that a performer has taken.
+    guarded: calls that only a member of staff may let run, as they were proposed.
     is_thorough: whether each step is held against the whole transcript, which costs more with every message;
     else do so once, by `whole`, after the last step.
     """
@@ -171,12 +172,14 @@ class Ledger:
     ended_orders: set[OrderName] = field(default_factory=set)
     claimed: set[OrderName] = field(default_factory=set)
     cancelled: set[RunId] = field(default_factory=set)
+    guarded: set[CallId] = field(default_factory=set)
 
     def record(self, before: Conversation | None, event: Event, result: Step | Refused) -> list[str]:
         """What this step did wrong; empty when nothing."""
         if isinstance(result, Refused):
             return self._refusal(before, event)
-        wrong = of_step(before, event, result, claimed=self.claimed)
+        self.guarded |= guarded_by(event, result)
+        wrong = of_step(before, event, result, claimed=self.claimed, guarded=self.guarded)
         wrong += self._orders(before, event, result)
         wrong += self._messages(result.messages) + self._calls(result.calls)
         self._waiting(before, event, result.state)

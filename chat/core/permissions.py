@@ -40,19 +40,40 @@ def wants_to_join(item: QueuedMessage) -> bool:
     return item.delivery is Delivery.STEER and not item.is_edited
 
 
+def guarded_by(event: Event, result: Step) -> set[CallId]:
+    """The new calls that only a member of staff may let run, as the event proposes them."""
+    if not isinstance(event, GenerationCompleted):
+        return set()
+    return {call.call_id for call in result.calls if event.calls[call.number - 1].policy is Policy.STAFF}
+
+
 def is_right(before: Conversation, event: Decided) -> bool:
     """Whether a call waits for just this decision."""
     call = _call(before, event.call_id)
     if call is None or call.is_settled or before.is_deleted or isinstance(before.phase, Stopping):
         return False
     if isinstance(event, UnknownOutcomeResolved):
-        return call.state is CallState.UNKNOWN
+        may_say_so = not call.needs_staff or event.is_staff_decision or event.choice is Choice.CONTINUE
+        return may_say_so and call.state is CallState.UNKNOWN
     is_meant = not isinstance(event, ToolApproved) or event.digest == call.digest
+    if isinstance(event, ToolApproved) and call.needs_staff:
+        is_meant = is_meant and event.is_staff_decision and event.scope is Scope.ONCE
     return is_meant and call.state is CallState.PROPOSED
 
 
-def of_step(before: Conversation | None, event: Event, result: Step, *, claimed: Collection[OrderName]) -> list[str]:
-    """What this step allowed that nobody may. claimed: the orders to tools that somebody claimed before."""
+def of_step(
+    before: Conversation | None,
+    event: Event,
+    result: Step,
+    *,
+    claimed: Collection[OrderName],
+    guarded: Collection[CallId] = (),
+) -> list[str]:
+    """What this step allowed that nobody may.
+
+    claimed: the orders to tools that somebody claimed before.
+    guarded: the calls that, as they were proposed, only a member of staff may let run.
+    """
     if before is None:
         return []
     wrong: list[str] = []
@@ -62,6 +83,11 @@ def of_step(before: Conversation | None, event: Event, result: Step, *, claimed:
         decided = _call(result.state, event.call_id)
         if decided is not None and decided.waits_for_person:
             wrong.append(f"call {event.call_id} waits for a person who has decided")
+    wrong.extend(
+        f"call {order.call_id} runs although no member of staff allowed it"
+        for order in result.effects
+        if isinstance(order, RunTool) and order.call_id in guarded and not _is_by_staff(event)
+    )
     wrong.extend(
         f"call {order.call_id} runs although nobody allowed it so"
         for order in result.effects
@@ -74,6 +100,11 @@ def of_step(before: Conversation | None, event: Event, result: Step, *, claimed:
     if sorted(result.state.allowed_tools) != sorted(_allowed(before, event)):
         wrong.append("the tools that run without being asked for are not those that a person allowed")
     return wrong
+
+
+def _is_by_staff(event: Event) -> bool:
+    """Whether it lets a guarded call run; a lost order that is given anew was allowed before."""
+    return event.is_staff_decision if isinstance(event, Decided) else isinstance(event, ToolLost)
 
 
 def _call(state: Conversation, call_id: CallId) -> ToolCall | None:

@@ -174,16 +174,22 @@ def _decide(state: Conversation, event: ToolApproved | ToolRejected | UnknownOut
     is_asked = CallState.UNKNOWN if isinstance(event, UnknownOutcomeResolved) else CallState.PROPOSED
     if isinstance(state.phase, Stopping) or not call.waits_for_person or call.state is not is_asked:
         return Refused(code=Refusal.ALREADY_DECIDED, words="That call was decided already.")
+    lets_run = isinstance(event, ToolApproved) or (
+        isinstance(event, UnknownOutcomeResolved) and event.choice is Choice.RUN_AGAIN
+    )
+    if lets_run and call.needs_staff and not event.is_staff_decision:
+        return Refused(code=Refusal.NEEDS_STAFF, words="Only a member of staff can let this call run.")
     match event:
         case ToolApproved():
             return _approve(state, call, event)
         case ToolRejected():
-            words = f"The user rejected this call. Their reason: {event.reason}" if event.reason else ""
+            who = "A member of staff" if event.is_staff_decision else "The user"
+            words = f"{who} rejected this call. Their reason: {event.reason}" if event.reason else ""
             rejected = replace(
                 _decided(call, event, reason=event.reason),
                 state=CallState.REJECTED,
                 is_settled=True,
-                result=words or "The user rejected this call and gave no reason.",
+                result=words or f"{who} rejected this call and gave no reason.",
                 ended_at_ms=event.at_ms,
             )
             return runs.with_call(Step(state=state), rejected, at_ms=event.at_ms)
@@ -200,6 +206,8 @@ def _approve(state: Conversation, call: ToolCall, event: ToolApproved) -> Step |
     if event.digest != call.digest:
         words = "The digest is not that of the arguments that are shown. Look again before you approve."
         return Refused(code=Refusal.WRONG_DIGEST, words=words)
+    if event.scope is Scope.CONVERSATION and call.needs_staff:
+        return Refused(code=Refusal.NEEDS_STAFF, words="Each call of this tool is decided by a member of staff.")
     if event.scope is Scope.CONVERSATION and call.tool not in state.allowed_tools:
         state = replace(state, allowed_tools=(*state.allowed_tools, call.tool))
     call = _decided(call, event, scope=event.scope)
@@ -215,7 +223,9 @@ def _decided(
     scope: Scope = Scope.ONCE,
     reason: str = "",
 ) -> ToolCall:
-    decision = Decision(user_id=event.user_id, scope=scope, reason=reason, at_ms=event.at_ms)
+    decision = Decision(
+        user_id=event.user_id, scope=scope, reason=reason, at_ms=event.at_ms, is_staff=event.is_staff_decision
+    )
     return replace(call, decision=decision)
 
 

@@ -221,13 +221,15 @@ def _new_call(proposal: Proposal, answer: Message, number: int, *, allowed: tupl
         proposed_arguments=proposal.arguments,
         arguments=proposal.arguments,
         state=CallState.PROPOSED,
+        needs_staff=proposal.policy is Policy.STAFF,
         proposed_at_ms=at_ms,
     )
     if proposal.problem:
         return _closed(call, CallState.FAILED, proposal.problem, at_ms=at_ms)
     if proposal.policy is Policy.NEVER:
         return _closed(call, CallState.FAILED, NEVER_RESULT, at_ms=at_ms)
-    if proposal.policy is Policy.AUTO or proposal.tool in allowed:
+    # What the owner allowed for the conversation counts where the owner is asked, and nowhere else.
+    if proposal.policy is Policy.AUTO or (proposal.policy is Policy.ASK and proposal.tool in allowed):
         return ordered(call)
     return call
 

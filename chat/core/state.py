@@ -180,6 +180,7 @@ class Refusal(StrEnum):
     NOT_FOUND = "not_found"
     ALREADY_DECIDED = "already_decided"
     WRONG_DIGEST = "wrong_digest"
+    NEEDS_STAFF = "needs_staff"
     UNCHANGED = "unchanged"
     LATE = "late"
     TOO_MANY_MESSAGES = "too_many_messages"

@@ -28,6 +28,7 @@ CALL_WORDS = {
     CallState.STOPPED: "Stopped",
     CallState.UNKNOWN: "Outcome unknown",
 }
+STAFF_WAIT_WORDS = "Waits for a member of staff"
 INLINE_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 # What the AI wants with a tool, for people; any other is named.
 WISHES = {"execute_python": "execute Python code", "run_shell": "run a shell command"}
@@ -51,9 +52,10 @@ def call_context(call: ToolCall) -> dict[str, Any]:
         "tool": call.tool,
         "digest": call.digest,
         "state": call.state.value,
-        "state_words": CALL_WORDS[call.state],
+        "state_words": _state_words(call),
         "waits": call.waits_for_person,
-        "question": f"AI wants to {wish(call.tool)}. Approve?",
+        "needs_staff": call.needs_staff,
+        "question": _question(call),
         # What a person has just read stays in view while it runs; what nobody was asked for does not unfold by itself.
         "is_open": is_under_way and (call.decision is not None or bool(call.output)),
         "since_ms": call.started_at_ms if call.state is CallState.RUNNING else None,
@@ -66,6 +68,16 @@ def call_context(call: ToolCall) -> dict[str, Any]:
         "took": seconds(took),
         "artifacts": [artifact_context(artifact) for artifact in call.artifacts],
     }
+
+
+def _state_words(call: ToolCall) -> str:
+    waits_for_staff = call.needs_staff and call.state is CallState.PROPOSED
+    return STAFF_WAIT_WORDS if waits_for_staff else CALL_WORDS[call.state]
+
+
+def _question(call: ToolCall) -> str:
+    ending = f"{STAFF_WAIT_WORDS}." if call.needs_staff else "Approve?"
+    return f"AI wants to {wish(call.tool)}. {ending}"
 
 
 def artifact_context(artifact: Artifact) -> dict[str, Any]:
@@ -138,7 +150,8 @@ def _edits(before: list[tuple[str, str, bool]], after: list[tuple[str, str, bool
 def _decision(call: ToolCall, *, is_edited: bool) -> dict[str, Any] | None:
     if call.decision is None:
         return None
-    words = "Rejected by you" if call.state is CallState.REJECTED else "Approved by you"
+    who = "a member of staff" if call.decision.is_staff else "you"
+    words = f"Rejected by {who}" if call.state is CallState.REJECTED else f"Approved by {who}"
     if call.decision.scope is Scope.CONVERSATION:
         words += ", with every other call of this tool in this conversation"
     elif is_edited:
@@ -155,6 +168,9 @@ def approval_words(state: Conversation) -> str:
     waiting = [call for call in state.calls if call.waits_for_person]
     if any(call.state is CallState.UNKNOWN for call in waiting):
         return "Decision needed: the outcome of a tool call is unknown"
+    if all(call.needs_staff for call in waiting):
+        wishes = wish(waiting[0].tool) if len(waiting) == 1 else f"use {len(waiting)} tools"
+        return f"{STAFF_WAIT_WORDS}: AI wants to {wishes}"
     if len(waiting) == 1:
         return f"Approval needed: AI wants to {wish(waiting[0].tool)}"
     return f"Approval needed: AI wants to use {len(waiting)} tools"

@@ -18,7 +18,7 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
-from chat.store import files, quotas, seals
+from chat.store import counts, files, quotas, seals
 from chat.store.log import link_of
 from chat.store.quotas import Quota
 from chat.store.rows import call_columns, message_columns, message_value, when
@@ -81,6 +81,9 @@ def commit(
         except models.Conversation.DoesNotExist:
             raise ConversationMissingError from None
         before = codec.decode_snapshot(row.snapshot)
+        if getattr(event, "is_staff_decision", False) and actor_id == row.user_id:
+            # Two persons: who asked for it never lets it run, whatever else they may do here.
+            return Refused(code=Refusal.NEEDS_STAFF, words="This is for a member of staff who is not its owner.")
         if isinstance(event, MessageSubmitted):
             repeated = _repeated(row, before, event)
             if repeated is not None:
@@ -101,6 +104,7 @@ def commit(
         _write_calls(row, before, result, owner=owner)
         _write_queue(row, before.queue, result)
         _write_run(row, before.run, result, owner=owner, at_ms=event.at_ms)
+        counts.count(row, before, result)
         if any(message.role is Role.USER for message in result.messages):
             row.active_at = when(event.at_ms)
         set_snapshot(row, result.state)

@@ -94,9 +94,12 @@ def _calls_of(row: models.Conversation, messages: Sequence[Message], *, changed_
 
 
 def older(
-    conversation_id: ConversationId, *, user_id: int, before_position: int, limit: int
+    conversation_id: ConversationId, *, user_id: int | None = None, before_position: int, limit: int
 ) -> tuple[tuple[Message, ...], tuple[ToolCall, ...]]:
-    """The `limit` messages before a position, in order, and their calls. Raises ConversationMissingError."""
+    """The `limit` messages before a position, in order, and their calls. Raises ConversationMissingError.
+
+    user_id: as that of `view`.
+    """
     row = _row(conversation_id, user_id)
     rows = models.Message.objects.filter(conversation=row, position__lt=before_position)
     messages = tuple(message_value(message) for message in reversed(rows.order_by("-position")[:limit]))

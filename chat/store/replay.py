@@ -18,6 +18,7 @@ from chat.core.messages import Message, MessageState
 from chat.core.reducer import step
 from chat.core.state import Conversation, Refused
 from chat.errors import AgentsiteError
+from chat.store import counts
 from chat.store.log import Inspection, UnreadableError, event_of, lines
 from chat.store.rows import call_value, message_value, milliseconds
 
@@ -144,6 +145,7 @@ def _check(conversation_id: UUID) -> tuple[int, int, list[str]]:
 def _compare(row: models.Conversation, fold: Fold, state: Conversation) -> list[str]:
     return [
         *_compare_snapshot(row, state),
+        *counts.compare(row, fold.messages, fold.calls),
         *_compare_messages(row, fold.messages),
         *_compare_calls(row, fold.calls),
         *_compare_queue(row, state),

@@ -123,7 +123,8 @@ def tool(
     Its first parameter is the `ToolContext`; the others are the arguments, with types and, where they can be left
     out, defaults. Its docstring tells the model what it does. It returns text or a `ToolResult`, raises
     `ToolFailedError` when it can't, and ends everything that it started when it is cancelled.
-    policy: `ask` (a person approves each call), `auto` (nobody is asked) or `never`.
+    policy: `ask` (the conversation's owner approves each call), `staff` (a member of staff does, never the owner),
+    `auto` (nobody is asked) or `never`.
     """
 
     def register(function: F) -> F:

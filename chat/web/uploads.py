@@ -21,12 +21,15 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chat import wiring
+from chat.clock import now_ms
 from chat.core.calls import Artifact
 from chat.core.ids import ConversationId
 from chat.errors import StorageFullError
-from chat.store import files, reads
+from chat.store import files, reads, reviews
+from chat.store.reviews import Access
 from chat.tools.sandbox.folder import FolderFullError
 from chat.tools.sandbox.names import presentable
+from chat.web import addresses
 from chat.web.frames import ATTACHMENTS_MAX
 from chat.web.out_json import artifact_json
 
@@ -122,9 +125,19 @@ def artifact(request: HttpRequest, artifact_id: UUID) -> HttpResponseBase:
     user_id = int(request.user.pk or 0)
     if request.method == "DELETE":
         return _take_back(artifact_id, user_id)
-    found = files.artifact(artifact_id, user_id=None if request.user.is_staff else user_id)
+    is_staff = request.user.is_staff
+    found = files.artifact(artifact_id, user_id=None if is_staff else user_id)
     if found is None:
         raise Http404
+    if is_staff:
+        reviews.note_access(
+            (found.conversation_id,),
+            what=Access.FILE,
+            user_id=user_id,
+            address=addresses.in_full(request),
+            at_ms=now_ms(),
+            subject=str(artifact_id),
+        )
     is_shown = found.mime in INLINE_TYPES
     content = found.file.open("rb")
     response = StreamingHttpResponse(
@@ -134,7 +147,8 @@ def artifact(request: HttpRequest, artifact_id: UUID) -> HttpResponseBase:
     response["Content-Disposition"] = content_disposition_header(not is_shown, found.name) or "attachment"
     # Should a browser take it for a page all the same, nothing in it runs or loads.
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cache-Control"] = "private, max-age=31536000, immutable"
+    # Staff ask anew each time, so that each look at what is another's leaves its trace.
+    response["Cache-Control"] = "private, no-store" if is_staff else "private, max-age=31536000, immutable"
     return response
 
 

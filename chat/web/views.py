@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -24,8 +24,7 @@ from chat.render import fragments, ids
 from chat.store import reads
 from chat.store.commits import Committed
 from chat.tools import workshop
-from chat.web import uploads
-from chat.web.out_json import call_json, message_json
+from chat.web import exports, uploads
 from chat.web.reader import LIST_LIMIT
 
 TITLE_LIMIT_CHARACTERS = 200
@@ -207,34 +206,15 @@ def message_text(request: HttpRequest, conversation_id: UUID, message_id: UUID) 
 @require_safe
 def export_json(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     """The whole conversation as JSON."""
-    view = _view(request, conversation_id, limit=None)
-    exported = {
-        "id": conversation_id,
-        "title": view.state.title,
-        "created_at": view.created_at_ms,
-        "seq": view.seq,
-        "messages": [message_json(message) for message in view.messages],
-        "tool_calls": [call_json(call) for call in view.calls],
-        "queue": [
-            {"id": item.message_id, "content": item.content, "delivery": item.delivery.value}
-            for item in view.state.queue
-        ],
-    }
-    return _download(JsonResponse(exported, json_dumps_params={"ensure_ascii": False, "indent": 2}), "json")
+    text = exports.as_json(_view(request, conversation_id, limit=None))
+    return _download(HttpResponse(text, content_type="application/json"), "json")
 
 
 @login_required
 @require_safe
 def export_markdown(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     """The whole conversation as Markdown."""
-    view = _view(request, conversation_id, limit=None)
-    parts = [f"# {view.state.title or 'New conversation'}"]
-    for message in view.messages:
-        state = "" if message.state.value == "complete" else f" ({message.state.value})"
-        parts.append(f"## {message.role.value.capitalize()}{state}\n\n{message.content}")
-        if message.attachments:
-            parts.append(f"Files: {', '.join(file.name for file in message.attachments)}")
-    text = "\n\n".join(parts) + "\n"
+    text = exports.as_markdown(_view(request, conversation_id, limit=None))
     return _download(HttpResponse(text, content_type="text/markdown; charset=utf-8"), "md")
 
 

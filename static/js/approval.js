@@ -165,7 +165,9 @@ const sizes = new ResizeObserver(() => {
 function drawPill() {
   const waiting = cards();
   const isUnknown = waiting[0]?.dataset.callState === "unknown";
-  pill.querySelector(".pill-words").textContent = isUnknown ? "Decision needed" : "Approval needed";
+  const isForStaff = waiting.length > 0 && waiting.every((card) => card.hasAttribute("data-for-staff"));
+  const asked = isForStaff ? "Waits for staff" : "Approval needed";
+  pill.querySelector(".pill-words").textContent = isUnknown ? "Decision needed" : asked;
   pill.hidden = waiting.length === 0;
   // In sight it is still the shortest way there with the keyboard.
   pill.toggleAttribute("data-local-seen", waiting.some((card) => seen.has(card)));

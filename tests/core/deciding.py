@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from chat.core.calls import Choice, Scope, ToolCall
+from chat.core.calls import CallState, Choice, Scope, ToolCall
 from chat.core.events import (
     Event,
     ToolAllowanceRevoked,
@@ -48,6 +48,9 @@ def decision(
 ) -> WishEvent:
     """One of ten: right or wrong for a call that waits, with the digest of it or of something else."""
     digest, arguments, name, scope = call.digest, None, call.call_id, Scope.ONCE
+    # Now and then an owner tries what only staff may, or staff decides what nobody gave to them.
+    is_owner_bold = now // 2 % 2 == 0 if call.state is CallState.UNKNOWN else now // 2 % 4 == 0
+    is_staff = not is_owner_bold if call.needs_staff else now % 11 == 0
     match how % 10:
         case 0:
             pass
@@ -58,10 +61,12 @@ def decision(
             name = name if now % 5 else foreign
         case 3:
             reason = f"no at {now}" if now % 2 else ""
-            return ToolRejected(call_id=name, reason=reason, user_id=user_id, at_ms=now)
+            return ToolRejected(call_id=name, reason=reason, user_id=user_id, at_ms=now, is_staff_decision=is_staff)
         case 4 | 5:
             choice = Choice.CONTINUE if how % 10 == 4 else Choice.RUN_AGAIN
-            return UnknownOutcomeResolved(call_id=name, choice=choice, user_id=user_id, at_ms=now)
+            return UnknownOutcomeResolved(
+                call_id=name, choice=choice, user_id=user_id, at_ms=now, is_staff_decision=is_staff
+            )
         case 6:
             digest = "0" * 64
         case 7:
@@ -71,4 +76,12 @@ def decision(
             digest = next((one.digest for one in others if one.digest != digest), "")
         case _:
             return ToolAllowanceRevoked(tool=call.tool, at_ms=now)
-    return ToolApproved(call_id=name, digest=digest, arguments=arguments, scope=scope, user_id=user_id, at_ms=now)
+    return ToolApproved(
+        call_id=name,
+        digest=digest,
+        arguments=arguments,
+        scope=scope,
+        user_id=user_id,
+        at_ms=now,
+        is_staff_decision=is_staff,
+    )

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from chat.core import prompt, reducer
 from chat.core.messages import Delivery
 from tests.core.folding import StepFunction
+from tests.core.performing import ANSWERS, GUARDED
 from tests.core.turns import BuildFunction
 from tests.core.world import World
 
@@ -125,6 +126,9 @@ class HostileWorld(RuleBasedStateMachine):
         if opening > 2:
             self._call_tools(opening)
             self._call_tools(opening)
+        elif opening == 2:
+            self._call_tools(ANSWERS.index((GUARDED,)))
+            self.world.lose_guarded()
 
     def _call_tools(self, which: int) -> None:
         """With no model to answer, a person sends."""

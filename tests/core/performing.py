@@ -41,6 +41,8 @@ ACT = proposed("act", Policy.ASK)
 LOOK = proposed("look", Policy.ASK, arguments='{"at":"it"}')
 DO = proposed("do", Policy.AUTO)
 READ = proposed("read", Policy.AUTO)
+# The same tool that a person may allow for the conversation, so that such a yes must not reach it.
+GUARDED = proposed("act", Policy.STAFF)
 FORBIDDEN = proposed("launch", Policy.NEVER)
 BROKEN = proposed("act", Policy.ASK, arguments="{", problem="The arguments do not fit act.")
 ANSWERS: tuple[tuple[Proposal, ...], ...] = (
@@ -50,10 +52,10 @@ ANSWERS: tuple[tuple[Proposal, ...], ...] = (
     (ACT, DO),
     (LOOK, ACT, READ),
     (READ,),
-    (BROKEN,),
+    (BROKEN, GUARDED),
     (FORBIDDEN, DO, ACT),
-    (LOOK,),
-    (ACT, BROKEN, FORBIDDEN),
+    (GUARDED,),
+    (GUARDED, BROKEN, FORBIDDEN),
 )
 
 

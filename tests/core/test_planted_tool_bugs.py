@@ -207,6 +207,37 @@ def lets_somebody_end_a_call_that_another_runs(state: Conversation | None, event
     return step(state, replace(event, is_claimed=True) if isinstance(event, ToolEnded) else event)
 
 
+def lets_the_owner_decide_what_is_for_staff(state: Conversation | None, event: Event) -> Step | Refused:
+    return step(state, replace(event, is_staff_decision=True) if isinstance(event, ToolApproved) else event)
+
+
+def lets_the_owner_run_again_what_is_for_staff(state: Conversation | None, event: Event) -> Step | Refused:
+    return step(state, replace(event, is_staff_decision=True) if isinstance(event, UnknownOutcomeResolved) else event)
+
+
+def forgets_that_a_call_is_for_staff(state: Conversation | None, event: Event) -> Step | Refused:
+    if isinstance(event, GenerationCompleted):
+        calls = tuple(replace(call, policy=Policy.ASK) if call.policy is Policy.STAFF else call for call in event.calls)
+        event = replace(event, calls=calls)
+    return step(state, event)
+
+
+def lets_one_yes_of_staff_count_for_the_conversation(state: Conversation | None, event: Event) -> Step | Refused:
+    result = step(state, event)
+    if state and isinstance(event, ToolApproved) and isinstance(result, Step) and event.is_staff_decision:
+        call = _call(state, event.call_id)
+        if call and call.needs_staff and call.tool not in result.state.allowed_tools:
+            allowed = (*result.state.allowed_tools, call.tool)
+            return replace(result, state=replace(result.state, allowed_tools=allowed))
+    return result
+
+
+def refuses_the_yes_of_staff(state: Conversation | None, event: Event) -> Step | Refused:
+    if state and isinstance(event, ToolApproved) and (call := _call(state, event.call_id)) and call.needs_staff:
+        event = replace(event, is_staff_decision=False)
+    return step(state, event)
+
+
 def forgets_to_take_an_allowance_back(state: Conversation | None, event: Event) -> Step | Refused:
     result = step(state, event)
     if state and isinstance(event, ToolAllowanceRevoked) and isinstance(result, Step):
@@ -275,6 +306,11 @@ BUGS: tuple[StepFunction, ...] = (
     runs_a_forbidden_tool,
     runs_arguments_that_do_not_fit,
     lets_somebody_end_a_call_that_another_runs,
+    lets_the_owner_decide_what_is_for_staff,
+    lets_the_owner_run_again_what_is_for_staff,
+    forgets_that_a_call_is_for_staff,
+    lets_one_yes_of_staff_count_for_the_conversation,
+    refuses_the_yes_of_staff,
     forgets_to_take_an_allowance_back,
     orders_a_lost_call_under_the_same_number,
     goes_on_asking_after_a_person_went_on_without_it,

@@ -10,7 +10,7 @@ A choice is a small number that is taken round what there is to choose from, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from uuid import UUID, uuid5
 
@@ -33,6 +33,7 @@ from chat.core.events import (
     RetryRequested,
     StopRequested,
     ToolAllowanceRevoked,
+    ToolApproved,
     ToolEnded,
     ToolStarted,
     WishEvent,
@@ -238,6 +239,14 @@ class World:
             self.apply(self._decision(how % 6, _chosen(decided, which)))
         else:
             self.decide_next(3)
+
+    def lose_guarded(self) -> None:
+        """Staff lets the call that waits run, and nobody sees its end."""
+        for call in self.conversation.calls[:1]:
+            yes = self._decision(0, call)
+            assert isinstance(yes, ToolApproved)
+            self.apply(replace(yes, is_staff_decision=True))
+            self.run_tool(3, 0)
 
     def allow(self) -> None:
         """Let a tool run in this conversation without being asked for, or ask for it again."""

@@ -90,6 +90,8 @@ class TestReplay:
             ),
             (lambda: models.Event.objects.filter(seq=10).update(name="llm_response_completed"), "event 10"),
             (lambda: models.Conversation.objects.update(seq=9), "the snapshot is of event 9"),
+            (lambda: models.Conversation.objects.update(message_count=9), "message_count of the row is 9"),
+            (lambda: models.Conversation.objects.update(prompt_tokens=9), "prompt_tokens of the row is 9"),
             (
                 lambda: models.Conversation.objects.update(
                     snapshot=models.Conversation.objects.get().snapshot.replace('"held":null', '"held":"stopped"')

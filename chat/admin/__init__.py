@@ -1,0 +1,9 @@
+"""Staff review in Django's admin: who said, decided and ran what, and what the user saw.
+
+Knows models, and shows them read-only. What staff wish goes through the engine or the store, as everybody's wishes do:
+nothing here writes a row, and nothing of the log can be changed. Must not know sockets.
+"""
+
+from chat.admin import calls, conversations, events, traces
+
+__all__ = ["calls", "conversations", "events", "traces"]

@@ -1,0 +1,42 @@
+"""A whole conversation to take along, as JSON and as Markdown.
+
+Knows the two forms. Must not know requests, or who may have them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from chat.store.reads import View
+from chat.web.out_json import call_json, message_json
+
+
+def as_json(view: View) -> str:
+    """JSON text. `view` has every message."""
+    exported: dict[str, Any] = {
+        "id": view.state.conversation_id,
+        "title": view.state.title,
+        "created_at": view.created_at_ms,
+        "seq": view.seq,
+        "messages": [message_json(message) for message in view.messages],
+        "tool_calls": [call_json(call) for call in view.calls],
+        "queue": [
+            {"id": item.message_id, "content": item.content, "delivery": item.delivery.value}
+            for item in view.state.queue
+        ],
+    }
+    return json.dumps(exported, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2)
+
+
+def as_markdown(view: View) -> str:
+    """Markdown text. `view` has every message."""
+    parts = [f"# {view.state.title or 'New conversation'}"]
+    for message in view.messages:
+        state = "" if message.state.value == "complete" else f" ({message.state.value})"
+        parts.append(f"## {message.role.value.capitalize()}{state}\n\n{message.content}")
+        if message.attachments:
+            parts.append(f"Files: {', '.join(file.name for file in message.attachments)}")
+    return "\n\n".join(parts) + "\n"
