@@ -15,7 +15,7 @@ from chat.core.calls import Artifact
 from chat.core.effects import RunTool
 from chat.core.events import Event, ToolEnded, ToolStarted
 from chat.core.ids import ArtifactId, CallId, ConversationId, RunId
-from chat.core.runs import STOPPED_RESULT
+from chat.core.orders import STOPPED_RESULT
 from chat.performers.call_tool import LEFT_RESULT, Execution
 from chat.tools import registry
 from chat.tools.registry import Tool, ToolContext, ToolFailedError, ToolFile, ToolResult, all_tools, tool

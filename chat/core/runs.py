@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from chat.core import ids
-from chat.core.calls import UNDER_WAY, CallState, Policy, Proposal, ToolCall
+from chat.core.calls import UNDER_WAY, CallState, ToolCall
 from chat.core.effects import CancelRun, RunTool, StartGeneration
 from chat.core.events import (
     CallEvent,
@@ -28,6 +28,7 @@ from chat.core.events import (
     ToolStarted,
 )
 from chat.core.messages import Delivery, Failure, Message, MessageState, Role
+from chat.core.orders import NO_RESULT, STOPPED_RESULT, UNKNOWN_RESULT, closed, new_call, order_of, ordered
 from chat.core.state import (
     Acting,
     AwaitingApproval,
@@ -49,10 +50,6 @@ LOST = Failure(
     fault="lost",
     words="The server was interrupted again and again while it answered. Press Retry to ask once more.",
 )
-STOPPED_RESULT = "The user stopped this before it had ended."
-UNKNOWN_RESULT = "The outcome is not known: the server was interrupted while this ran. It may have had its effect."
-NO_RESULT = "(no output)"
-NEVER_RESULT = "This tool is not allowed here."
 
 
 def generation_event(state: Conversation, event: GenerationEvent) -> Step | Refused:
@@ -118,7 +115,7 @@ def call_event(state: Conversation, event: CallEvent) -> Step | Refused:
             # Nobody had claimed it, or doing it twice does no harm: the order is given anew, and the old one is void.
             return run_call(Step(state=state), replace(call, started_at_ms=None), at_ms=event.at_ms)
         case ToolLost() if call.state is CallState.APPROVED:
-            call = _closed(call, CallState.STOPPED, STOPPED_RESULT, at_ms=event.at_ms)
+            call = closed(call, CallState.STOPPED, STOPPED_RESULT, at_ms=event.at_ms)
         case ToolLost():
             call = replace(
                 call,
@@ -189,14 +186,14 @@ def _end_generation(state: Conversation, phase: Generating | Stopping, event: Ge
     if not proposals:
         return _end_run(step, answer.state, at_ms=event.at_ms)
     calls = tuple(
-        _new_call(proposal, answer, number, allowed=state.allowed_tools, at_ms=event.at_ms)
+        new_call(proposal, answer, number, allowed=state.allowed_tools, at_ms=event.at_ms)
         for number, proposal in enumerate(proposals, start=1)
     )
     if isinstance(phase, Stopping):
         calls = tuple(
             call
             if call.is_settled
-            else _closed(replace(call, execution_no=0), CallState.STOPPED, STOPPED_RESULT, at_ms=event.at_ms)
+            else closed(replace(call, execution_no=0), CallState.STOPPED, STOPPED_RESULT, at_ms=event.at_ms)
             for call in calls
         )
         return _end_run(_more(step, calls=calls), MessageState.INTERRUPTED, at_ms=event.at_ms)
@@ -204,59 +201,15 @@ def _end_generation(state: Conversation, phase: Generating | Stopping, event: Ge
         step,
         state=replace(step.state, phase=AwaitingApproval(run=run, calls=calls)),
         calls=calls,
-        effects=tuple(_order(call) for call in calls if call.state is CallState.APPROVED),
+        effects=tuple(order_of(call) for call in calls if call.state is CallState.APPROVED),
     )
     return _act(step, at_ms=event.at_ms)
-
-
-def _new_call(proposal: Proposal, answer: Message, number: int, *, allowed: tuple[str, ...], at_ms: int) -> ToolCall:
-    assert answer.run_id is not None  # noqa: S101 - an answer has a run
-    call = ToolCall(
-        call_id=ids.call_id(answer.message_id, number),
-        message_id=answer.message_id,
-        run_id=answer.run_id,
-        number=number,
-        provider_id=proposal.provider_id,
-        tool=proposal.tool,
-        proposed_arguments=proposal.arguments,
-        arguments=proposal.arguments,
-        state=CallState.PROPOSED,
-        needs_staff=proposal.policy is Policy.STAFF,
-        proposed_at_ms=at_ms,
-    )
-    if proposal.problem:
-        return _closed(call, CallState.FAILED, proposal.problem, at_ms=at_ms)
-    if proposal.policy is Policy.NEVER:
-        return _closed(call, CallState.FAILED, NEVER_RESULT, at_ms=at_ms)
-    # What the owner allowed for the conversation counts where the owner is asked, and nowhere else.
-    if proposal.policy is Policy.AUTO or (proposal.policy is Policy.ASK and proposal.tool in allowed):
-        return ordered(call)
-    return call
-
-
-def ordered(call: ToolCall) -> ToolCall:
-    """The call, which may run now."""
-    return replace(call, state=CallState.APPROVED, execution_no=call.execution_no + 1)
-
-
-def _order(call: ToolCall) -> RunTool:
-    return RunTool(
-        run_id=call.run_id,
-        call_id=call.call_id,
-        execution_no=call.execution_no,
-        tool=call.tool,
-        arguments=call.arguments,
-    )
 
 
 def run_call(step: Step, call: ToolCall, *, at_ms: int) -> Step:
     """Give the order to run a call."""
     call = ordered(call)
-    return with_call(_more(step, effects=(_order(call),)), call, at_ms=at_ms)
-
-
-def _closed(call: ToolCall, state: CallState, result: str, *, at_ms: int) -> ToolCall:
-    return replace(call, state=state, is_settled=True, result=result, ended_at_ms=at_ms)
+    return with_call(_more(step, effects=(order_of(call),)), call, at_ms=at_ms)
 
 
 def stop(state: Conversation, *, holds: bool, next_id: ids.MessageId | None, at_ms: int) -> Step:
@@ -271,19 +224,19 @@ def stop(state: Conversation, *, holds: bool, next_id: ids.MessageId | None, at_
             stopping = Stopping(run=phase.run, holds=holds, next_id=next_id)
             return Step(state=replace(state, phase=stopping), effects=(CancelRun(run_id=phase.run.run_id),))
         case AwaitingApproval() | RunningTools():
-            closed = tuple(
+            decided = tuple(
                 replace(call, is_settled=True)
                 if call.state is CallState.UNKNOWN
-                else _closed(call, CallState.STOPPED, STOPPED_RESULT, at_ms=at_ms)
+                else closed(call, CallState.STOPPED, STOPPED_RESULT, at_ms=at_ms)
                 for call in phase.calls
                 if call.waits_for_person
             )
-            by_id = {call.call_id: call for call in closed}
+            by_id = {call.call_id: call for call in decided}
             calls = tuple(by_id.get(call.call_id, call) for call in phase.calls)
             stopping = Stopping(run=phase.run, holds=holds, next_id=next_id, calls=calls)
             is_under_way = any(call.state in UNDER_WAY for call in calls)
             effects = (CancelRun(run_id=phase.run.run_id),) if is_under_way else ()
-            step = Step(state=replace(state, phase=stopping), calls=closed, effects=effects)
+            step = Step(state=replace(state, phase=stopping), calls=decided, effects=effects)
             return _act(step, at_ms=at_ms)
         case _:
             assert_never(phase)

@@ -19,7 +19,7 @@ from chat.core.calls import Artifact, CallState
 from chat.core.effects import RunTool
 from chat.core.events import Event, TerminalEvent, ToolEnded, ToolStarted
 from chat.core.ids import CallId, ConversationId
-from chat.core.runs import STOPPED_RESULT
+from chat.core.orders import STOPPED_RESULT
 from chat.errors import StorageFullError
 from chat.tables import INLINE, Extent, harmless, shown
 from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile, ToolResult

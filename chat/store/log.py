@@ -35,9 +35,9 @@ def lines(conversation_id: UUID, *, up_to: int | None = None) -> Iterator[models
             # One by one, to say which it is.
             size = 1
             continue
-        if not page:
-            return
         yield from page
+        if len(page) < size:
+            return
         seq = page[-1].seq
 
 

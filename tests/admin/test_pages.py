@@ -22,6 +22,7 @@ from tests.admin.staff import busy, client_of, member, waiting_for_staff
 from tests.core import talk
 from tests.core.talk import NOW_MS
 from tests.store.kept import Kept, make_user
+from tests.web.owner import content_of
 
 CONVERSATIONS = "/admin/chat/conversation/"
 # Session, person and what they may; the conversation, its messages, calls, runs and reviews; the trace.
@@ -246,20 +247,19 @@ def test_a_waiting_call_is_on_the_page_of_its_conversation(approver: Client) -> 
     assert "Waits for a member of staff" in page
 
 
-def test_a_file_is_there_for_its_owner_and_for_who_may_review_whose_look_leaves_a_trace(
+def test_a_file_is_there_for_its_owner_and_for_staff_whose_look_leaves_a_trace(
     reviewer: Client, kept: Kept, tmp_path: Path
 ) -> None:
     with override_settings(MEDIA_ROOT=tmp_path):
         content = ContentFile(b"a chart")
         made = files.keep(kept.conversation_id, name="plot.png", mime="image/png", content=content)
         path = f"/artifacts/{made.artifact_id}/"
-        assert client_of(member("new")).get(path).status_code == 404
         owned = client_of(get_user_model().objects.get(pk=kept.user_id)).get(path)
-        assert b"".join(owned) == b"a chart"
+        assert content_of(owned) == b"a chart"
         assert "immutable" in owned["Cache-Control"]
         assert not models.AccessTrace.objects.exists()
         seen = reviewer.get(path)
-        assert b"".join(seen) == b"a chart"
+        assert content_of(seen) == b"a chart"
         assert seen["Cache-Control"] == "private, no-store"
     assert models.AccessTrace.objects.values_list("what", "subject", "staff_name").get() == (
         "file",

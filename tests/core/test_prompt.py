@@ -8,8 +8,8 @@ import pytest
 from chat.core.calls import Choice, ToolCall
 from chat.core.ids import MessageId
 from chat.core.messages import Message, Role
+from chat.core.orders import NEVER_RESULT, STOPPED_RESULT, UNKNOWN_RESULT
 from chat.core.prompt import EDITED_NOTE, FAILED_NOTE, STOPPED_NOTE, PromptCall, PromptMessage, build
-from chat.core.runs import NEVER_RESULT, STOPPED_RESULT, UNKNOWN_RESULT
 from tests.core.talk import Talk, proposal
 from tests.core.test_tool_calls import ASK, AUTO, BROKEN, NEVER, asked, running
 from tests.core.turns import calls_by_answer, in_order, malformed

@@ -13,8 +13,8 @@ from chat.core.effects import RunTool, StartGeneration
 from chat.core.events import ConversationRestored, Event
 from chat.core.ids import CallId, answer_id, call_id
 from chat.core.messages import MessageState
+from chat.core.orders import NEVER_RESULT
 from chat.core.permissions import Decided
-from chat.core.runs import NEVER_RESULT
 from chat.core.state import AwaitingApproval, Generating, Idle, Refusal, RunningTools
 from tests.core.talk import (
     NOW_MS,

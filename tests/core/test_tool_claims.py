@@ -11,7 +11,7 @@ import pytest
 from chat.core.calls import Artifact, CallState, Choice
 from chat.core.events import Event
 from chat.core.ids import ArtifactId, CallId
-from chat.core.runs import NO_RESULT
+from chat.core.orders import NO_RESULT
 from chat.core.state import AwaitingApproval, Idle, Refusal
 from tests.core.talk import NOW_MS, Talk, approved, claimed, completed, ended, lost_call, rejected, resolved, started
 from tests.core.test_tool_calls import ASK, AUTO, asked, next_order, order, running, unknown

@@ -9,7 +9,7 @@ import pytest
 from chat.core.calls import CallState
 from chat.core.effects import CancelRun, StartGeneration
 from chat.core.messages import Delivery, MessageState
-from chat.core.runs import STOPPED_RESULT, UNKNOWN_RESULT
+from chat.core.orders import STOPPED_RESULT, UNKNOWN_RESULT
 from chat.core.state import AwaitingApproval, Generating, Hold, Idle, Refusal, Stopping
 from tests.core.talk import Talk, claimed, ended, lost_call, message_id, stopped
 from tests.core.test_tool_calls import ASK, AUTO, BROKEN, asked, running, unknown

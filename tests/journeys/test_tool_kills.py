@@ -39,6 +39,7 @@ from tests.journeys.tooling import (
     below,
     calling,
     calls_of,
+    is_held,
     leaving_nothing,
     own_folders,
     python,
@@ -50,7 +51,7 @@ from tests.server import Frame, ServerProcess, Wire, wait_until
 
 KILLS = int(os.environ.get("TOOL_KILLS") or 100)
 SEED = int(os.environ.get("TOOL_KILL_SEED") or random.randrange(10**9))
-CONVERSATIONS = 3
+CONVERSATIONS = 2
 # A turn with its calls takes about 0.5 s: a kill finds anything from the yes on its way to all done.
 LONGEST_TALK_S = 0.7
 # Of the time that a start takes. What was lost is taken over at its end, and what nobody had begun is begun then.
@@ -139,6 +140,7 @@ def kill(server: ServerProcess) -> tuple[list[Running], set[Path]]:
     # Held for the moment, so that it starts nothing that this look at it would miss.
     os.kill(server.pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: is_held(server.pid), within_s=FAR_S, what="a server to be held")
         return below(server.pid), own_folders(server)
     finally:
         server.kill()

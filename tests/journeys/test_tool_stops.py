@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from chat.core.runs import STOPPED_RESULT
+from chat.core.orders import STOPPED_RESULT
 from chat.llm.scripted import ScriptedServer
 from tests.journeys import figures
 from tests.journeys.place import FAR_S, Place

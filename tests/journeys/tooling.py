@@ -210,8 +210,20 @@ def marked(marker: str) -> list[int]:
 
 def own_folders(server: ServerProcess) -> set[Path]:
     """The folder that this server's process has for kernels that wait for a conversation."""
-    held = {Path(os.readlink(link)) for link in Path(f"/proc/{server.pid}/fd").iterdir()}
+    held: set[Path] = set()
+    for link in Path(f"/proc/{server.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held.add(Path(os.readlink(link)))
     return {path.parent for path in held if path.is_relative_to(WORK_ROOT) and path.name == "lock"}
+
+
+def is_held(pid: int) -> bool:
+    """Whether each thread of a process has come to the halt that SIGSTOP asks for."""
+    try:
+        stats = [path.read_bytes() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return {stat.rpartition(b")")[2].split()[0] for stat in stats} == {b"T"}
 
 
 def at_work_in(folders: Collection[Path]) -> list[int]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 
 from chat import codec
-from chat.core.events import Event
+from chat.core.events import Event, ToolApproved, ToolRejected, UnknownOutcomeResolved
 from chat.store.commits import Committed, commit, start_conversation
 from tests.core.talk import CONVERSATION_ID, USER_ID
 from tests.store.kept import OWNER
@@ -33,6 +33,11 @@ def keep(log: Path) -> UUID:
         start_conversation(user_id=USER_ID, at_ms=first.at_ms)
     for event in others:
         is_wish = not hasattr(event, "run_id")
-        result = commit(CONVERSATION_ID, event, actor_id=USER_ID if is_wish else None, owner=OWNER)
+        # A decision of staff is not the owner's.
+        actor_id = USER_ID
+        if isinstance(event, ToolApproved | ToolRejected | UnknownOutcomeResolved) and event.is_staff_decision:
+            actor_id = event.user_id
+        get_user_model().objects.get_or_create(id=actor_id, defaults={"username": f"user {actor_id}"})
+        result = commit(CONVERSATION_ID, event, actor_id=actor_id if is_wish else None, owner=OWNER)
         assert isinstance(result, Committed), event
     return CONVERSATION_ID
