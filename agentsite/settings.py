@@ -38,6 +38,10 @@ INSTALLED_APPS = [
     "channels",
     "chat",
 ]
+if AGENTSITE.is_on_postgresql:
+    # Jobs for workers are rows, written in the transaction of the step that gave the order.
+    INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
+    PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -85,14 +89,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # The tests use threads, which a database in memory does not share.
     DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
 else:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 10}}
+    # A connection for each thread of the store, for those of pages, and for the jobs.
+    DATABASES["default"]["OPTIONS"] = {
+        "pool": {"min_size": 1, "max_size": AGENTSITE.agent_database_threads_max + 8, "timeout": 10},
+        "connect_timeout": 5,
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if AGENTSITE.redis_url:
-    _LAYER = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [AGENTSITE.redis_url]},
-    }
+    # Without limits of time, a Redis that hangs would hold up whoever speaks to it.
+    _HOST = {"address": AGENTSITE.redis_url, "socket_timeout": 2, "socket_connect_timeout": 2}
+    _LAYER = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [_HOST]}}
 else:
     _LAYER = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 CHANNEL_LAYERS = {"default": _LAYER}

@@ -1,4 +1,4 @@
-"""Events and snapshots to stored JSON and back.
+"""Events and snapshots to stored JSON and back, and announcements for other processes.
 
 Knows the stored names, their versions, how old versions become new ones, and what in them is text that can be erased.
 Must not know the database.
@@ -15,7 +15,10 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from chat.core import calls, events, messages, state
+from chat.core.announcement import Announcement
+from chat.core.calls import ToolCall
 from chat.core.events import Event
+from chat.core.messages import Message
 from chat.core.state import Conversation
 from chat.errors import AgentsiteError
 
@@ -196,3 +199,32 @@ def decode_snapshot(payload: str) -> Conversation:
         return Conversation(phase=msgspec.convert(phase, type=cls), **values)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as fault:
         raise StoredEventError(f"A stored snapshot is damaged: {fault}") from fault
+
+
+def encode_announcement(announcement: Announcement) -> str:
+    """An announcement as JSON, for processes of the same version: it is told and not kept."""
+    told = {
+        "user_id": announcement.user_id,
+        "seq": announcement.seq,
+        "event_type": announcement.event_type,
+        "state": encode_snapshot(announcement.state),
+        "messages": announcement.messages,
+        "calls": announcement.calls,
+    }
+    return msgspec.json.encode(told).decode()
+
+
+def decode_announcement(told: str) -> Announcement:
+    """The announcement that another process told. Raises StoredEventError."""
+    try:
+        raw = msgspec.json.decode(told)
+        return Announcement(
+            user_id=raw["user_id"],
+            seq=raw["seq"],
+            event_type=raw["event_type"],
+            state=decode_snapshot(raw["state"]),
+            messages=msgspec.convert(raw["messages"], type=tuple[Message, ...]),
+            calls=msgspec.convert(raw["calls"], type=tuple[ToolCall, ...]),
+        )
+    except (msgspec.MsgspecError, KeyError) as fault:
+        raise StoredEventError(f"An announcement of another process can't be read: {fault}") from fault

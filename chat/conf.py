@@ -50,7 +50,12 @@ class Conf:
     agent_run_takeovers_max: int = 50
     agent_checkpoint_interval_s: float = 1
     agent_heartbeat_interval_s: float = 1
-    agent_heartbeat_timeout_s: float = 10
+    agent_heartbeat_timeout_s: float = 6
+    agent_effects: Literal["auto", "embedded", "workers"] = "auto"
+    agent_worker_concurrency: int = 100
+    agent_drain_timeout_s: float = 10
+    agent_database_threads_max: int = 8
+    agent_relay_flushes_per_second_max: float = 30.0
     agent_tool_policies: tuple[tuple[str, Policy], ...] = ()
     agent_tool_dialect: Literal["native", "text"] = "native"
     agent_tool_rounds_max: int = 50
@@ -92,6 +97,18 @@ class Conf:
         """Whether the built-in scripted demo model answers."""
         return not self.openai_api_key and not self.openai_base_url
 
+    @property
+    def is_on_postgresql(self) -> bool:
+        """Whether the database is one that several processes share."""
+        return not self.database_url.startswith("sqlite")
+
+    @property
+    def uses_workers(self) -> bool:
+        """Whether runs are performed by `manage.py worker`, and not by the processes that serve."""
+        if self.agent_effects == "auto":
+            return self.is_on_postgresql and bool(self.redis_url)
+        return self.agent_effects == "workers"
+
 
 def read(root: Path, environ: Mapping[str, str]) -> Conf:
     """The settings from the environment and from `.env` in `root`; the environment wins.
@@ -117,7 +134,10 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
     conf = Conf(**values)
     if conf.agent_heartbeat_timeout_s < 2 * conf.agent_heartbeat_interval_s:
         name, text = "AGENT_HEARTBEAT_TIMEOUT_S", str(conf.agent_heartbeat_timeout_s)
-        raise _fault(name, text, "is less than two of AGENT_HEARTBEAT_INTERVAL_S", "10")
+        raise _fault(name, text, "is less than two of AGENT_HEARTBEAT_INTERVAL_S", "6")
+    if conf.uses_workers and not (conf.is_on_postgresql and conf.redis_url):
+        fault = "needs a DATABASE_URL of PostgreSQL and a REDIS_URL"
+        raise _fault("AGENT_EFFECTS", conf.agent_effects, fault, "embedded")
     return conf
 
 
@@ -200,10 +220,13 @@ def _policies(name: str, text: str) -> tuple[tuple[str, Policy], ...]:
     return tuple(policies.items())
 
 
-def _dialect(name: str, text: str) -> str:
-    if text not in {"native", "text"}:
-        raise _fault(name, text, "is neither native nor text", "native")
-    return text
+def _one_of(*words: str) -> Callable[[str, str], str]:
+    def check(name: str, text: str) -> str:
+        if text not in words:
+            raise _fault(name, text, f"is none of {', '.join(words)}", words[0])
+        return text
+
+    return check
 
 
 def _endings(name: str, text: str) -> tuple[str, ...]:
@@ -238,7 +261,8 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
     "SECRET_KEY": _secret,
     "SECRET_KEY_FALLBACKS": _former_secrets,
     "AGENT_TOOL_POLICIES": _policies,
-    "AGENT_TOOL_DIALECT": _dialect,
+    "AGENT_TOOL_DIALECT": _one_of("native", "text"),
+    "AGENT_EFFECTS": _one_of("auto", "embedded", "workers"),
     "AGENT_UPLOAD_TYPES": _endings,
     "ALLOWED_HOSTS": _hosts,
     "CSRF_TRUSTED_ORIGINS": _origins,

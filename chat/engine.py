@@ -15,32 +15,39 @@ from chat.core.announcement import Announcement
 from chat.core.effects import Effect
 from chat.core.events import Event
 from chat.core.ids import ConversationId
-from chat.core.state import Refused
+from chat.core.state import Conversation, Refused
 from chat.store import commits
-from chat.store.commits import Committed, Repeated
+from chat.store.commits import Committed, HandOver, Repeated
 from chat.store.quotas import Quota
 from chat.store.threads import in_thread
 
 Announce = Callable[[Announcement], None]
-Dispatch = Callable[[ConversationId, tuple[Effect, ...]], None]
+Dispatch = Callable[[Conversation, tuple[Effect, ...]], None]
 
 
 class Engine:
     """Applies events to conversations.
 
-    owner: this process, which performs the runs that start here.
-    quota: what each person may have.
-    announce: told of each commit. dispatch: given the effects of each commit. Neither may block.
+    process_id: this process. quota: what each person may have.
+    announce: told of each commit. dispatch: given the state and the effects of each commit. Neither may block.
+    hand_over: given the orders of each commit within its transaction; None when `dispatch` takes them.
     """
 
     def __init__(
-        self, *, owner: uuid.UUID, announce: Announce, dispatch: Dispatch, quota: Quota = commits.NO_QUOTA
+        self,
+        *,
+        process_id: uuid.UUID,
+        announce: Announce,
+        dispatch: Dispatch,
+        hand_over: HandOver | None = None,
+        quota: Quota = commits.NO_QUOTA,
     ) -> None:
-        self._owner = owner
+        self._process_id = process_id
         self._quota = quota
         self._announce = announce
         self._dispatch = dispatch
-        self._happening: set[asyncio.Task[Committed | Repeated | Refused]] = set()
+        self._hand_over = hand_over
+        self._happening: dict[ConversationId, asyncio.Task[Committed | Repeated | Refused]] = {}
 
     async def start(self, *, user_id: int) -> ConversationId:
         """Open a new conversation of this user."""
@@ -55,25 +62,43 @@ class Engine:
 
         Who asked may be cancelled meanwhile; what was committed is announced and dispatched all the same.
         """
+        before = self._happening.get(conversation_id)
         happening = asyncio.create_task(
-            self._let_happen(conversation_id, event, actor_id), name=f"event {type(event).__name__}"
+            self._let_happen(conversation_id, event, actor_id, before), name=f"event {type(event).__name__}"
         )
-        self._happening.add(happening)
-        happening.add_done_callback(self._happening.discard)
+        self._happening[conversation_id] = happening
+        happening.add_done_callback(lambda _: self._forget(conversation_id, happening))
         return await asyncio.shield(happening)
+
+    def _forget(self, conversation_id: ConversationId, happening: asyncio.Task[Committed | Repeated | Refused]) -> None:
+        if self._happening.get(conversation_id) is happening:
+            del self._happening[conversation_id]
 
     async def settle(self) -> None:
         """Until every event that came in has happened."""
         if self._happening:
-            await asyncio.wait(self._happening)
+            await asyncio.wait(self._happening.values())
 
     async def _let_happen(
-        self, conversation_id: ConversationId, event: Event, actor_id: int | None
+        self,
+        conversation_id: ConversationId,
+        event: Event,
+        actor_id: int | None,
+        before: asyncio.Task[Committed | Repeated | Refused] | None,
     ) -> Committed | Repeated | Refused:
+        if before is not None:
+            # Events of one conversation happen, and are told and dispatched, in the order in which they came in.
+            await asyncio.wait({before})
         result = await in_thread(
-            commits.commit, conversation_id, event, actor_id=actor_id, owner=self._owner, quota=self._quota
+            commits.commit,
+            conversation_id,
+            event,
+            actor_id=actor_id,
+            process_id=self._process_id,
+            hand_over=self._hand_over,
+            quota=self._quota,
         )
         if isinstance(result, Committed):
             self._announce(result.announcement)
-            self._dispatch(conversation_id, result.effects)
+            self._dispatch(result.announcement.state, result.effects)
         return result

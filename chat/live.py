@@ -1,7 +1,7 @@
 """What is in flight: the text of an answer while it streams, and what a tool prints and how far it is while it runs.
 
-Kept by the process that performs it. Knows that somebody may look on, and wakes them. Must not know who they are or
-what they read.
+Kept by the process that performs it, and as a copy by others in which somebody looks on. Knows that somebody may look
+on, and wakes them. Must not know who they are, what they read, or how a copy is kept up.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Audience(Protocol):
     """Those who look on now."""
 
     @property
-    def subscriptions(self) -> Iterable[Sleeper]:
+    def sleepers(self) -> Iterable[Sleeper]:
         """Each of them."""
         ...
 
 
 class LiveText:
-    """The text of one answer while it streams, kept by the process that performs it.
+    """The text of one answer while it streams.
 
-    opened_seq: the event that opened it. calling: the tool whose call the model writes just now; empty when it
-    writes none. attachments: what readers keep with it, such as its rendering, so that
+    opened_seq: the event that opened it. is_copy: another process performs it. calling: the tool whose call the model
+    writes just now; empty when it writes none. attachments: what readers keep with it, such as its rendering, so that
     it is made once and not once for each of them.
     """
 
@@ -47,8 +47,10 @@ class LiveText:
         run_id: RunId,
         generation_no: int,
         opened_seq: int,
+        is_copy: bool = False,
     ) -> None:
         self._room = room
+        self.is_copy = is_copy
         self.message_id = message_id
         self.run_id = run_id
         self.generation_no = generation_no
@@ -72,6 +74,16 @@ class LiveText:
             self.reasoning_length += len(reasoning)
         self._wake()
 
+    def catch_up(self, text: str, reasoning: str = "") -> bool:
+        """Add what a text that is known from elsewhere has more than this one. False when it is another text."""
+        if len(text) < self.length or len(reasoning) < self.reasoning_length:
+            return True
+        if not text.startswith(self.since(0)) or not reasoning.startswith(self.reasoning_since(0)):
+            return False
+        if len(text) > self.length or len(reasoning) > self.reasoning_length:
+            self.append(text[self.length :], reasoning[self.reasoning_length :])
+        return True
+
     def write_call(self, tool: str) -> None:
         """The model writes a call of this tool; empty when it does no more."""
         if tool != self.calling:
@@ -79,8 +91,8 @@ class LiveText:
             self._wake()
 
     def _wake(self) -> None:
-        for subscription in self._room.subscriptions:
-            subscription.wake()
+        for sleeper in self._room.sleepers:
+            sleeper.wake()
 
     def since(self, offset: int) -> str:
         """The text from an offset in characters to its end."""
@@ -111,14 +123,17 @@ class Progress:
 
 
 class LiveOutput:
-    """What a tool prints while it runs, kept by the process that runs it, up to a bound, and how far it is.
+    """What a tool prints while it runs, up to a bound, and how far it is.
 
-    A reader remembers how many segments it has had, and which progress. left_out: how many characters were over the
-    bound. latest: the last word on how far it is; None before the first.
+    A reader remembers how many segments it has had, and which progress. is_copy: another process runs it. left_out: how
+    many characters were over the bound. latest: the last word on how far it is; None before the first.
     """
 
-    def __init__(self, *, room: Audience, call_id: CallId, execution_no: int, limit_characters: int) -> None:
+    def __init__(
+        self, *, room: Audience, call_id: CallId, execution_no: int, limit_characters: int, is_copy: bool = False
+    ) -> None:
         self._room = room
+        self.is_copy = is_copy
         self.call_id = call_id
         self.execution_no = execution_no
         self.segments: list[Segment] = []
@@ -142,14 +157,20 @@ class LiveOutput:
         self._lengths[stream] += len(text)
         self._wake()
 
+    def add(self, segments: Iterable[Segment], latest: Progress | None) -> None:
+        """Add what the original of this copy has more, and tell everybody who looks on."""
+        self.segments += segments
+        self.latest = latest
+        self._wake()
+
     def progress(self, fraction: float | None, text: str) -> None:
         """Say how far it is. Whoever looks on sees the last word, and not each of them."""
         self.latest = Progress(fraction=fraction, text=text)
         self._wake()
 
     def _wake(self) -> None:
-        for subscription in self._room.subscriptions:
-            subscription.wake()
+        for sleeper in self._room.sleepers:
+            sleeper.wake()
 
     def text(self) -> str:
         """All of it, as it came, with a note of how much is left out."""

@@ -32,6 +32,7 @@ class Conversation(models.Model):
     completion_tokens = models.PositiveBigIntegerField(default=0)
     review_state = models.CharField(max_length=20, blank=True, help_text="That of the newest review; empty before any.")
     reviewed_seq = models.PositiveIntegerField(null=True, help_text="The newest event when it was last reviewed.")
+    tools_at = models.UUIDField(null=True, help_text="The worker that last ran a tool, where its kernel lives.")
 
     class Meta:
         ordering = ("-active_at", "-created_at")
@@ -175,7 +176,7 @@ class Run(models.Model):
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs")
     answering = models.UUIDField()
     generation_no = models.PositiveIntegerField(help_text="Newest order to the model in this run.")
-    owner = models.UUIDField(help_text="The process that performs it.")
+    owner = models.UUIDField(null=True, help_text="The process that performs it; empty while a worker is looked for.")
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=20, blank=True, help_text="State of its last message.")
@@ -211,7 +212,7 @@ class ToolCall(models.Model):
     needs_staff = models.BooleanField(default=False, help_text="Only a member of staff can let it run.")
     is_settled = models.BooleanField()
     execution_no = models.PositiveIntegerField(help_text="How often it was ordered to run.")
-    owner = models.UUIDField(null=True, help_text="The process that has the order.")
+    owner = models.UUIDField(null=True, help_text="The process that has the order; empty while there is none.")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="decided_calls"
     )
@@ -280,11 +281,14 @@ class UsageDay(models.Model):
 
 
 class Process(models.Model):
-    """A process that performs runs, and when it was last heard of."""
+    """A process of this site, and when it was last heard of."""
 
     id = models.UUIDField(primary_key=True, editable=False)
+    kind = models.CharField(max_length=20, help_text="server: serves and performs runs; web: serves; worker: performs.")
+    host = models.CharField(max_length=255, help_text="Name of its machine.")
+    pid = models.PositiveIntegerField(help_text="Its number on that machine.")
     started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
+    beat_at = models.DateTimeField(help_text="By the clock of the database.")
 
     class Meta:
         verbose_name_plural = "processes"

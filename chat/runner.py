@@ -88,6 +88,18 @@ class Runner:
         """How many effects are being performed."""
         return len(self._owners)
 
+    async def perform(self, conversation_id: ConversationId, order: Order) -> None:
+        """Take one order, and wait until its end was told. Who waits may be cancelled; the work goes on."""
+        self.dispatch(conversation_id, (order,))
+        owner = self._owners.get(order)
+        if owner is not None:
+            await asyncio.wait({owner})
+
+    async def settle(self, *, within_s: float) -> None:
+        """Until nothing is performed, or that long."""
+        if self._owners:
+            await asyncio.wait(self._owners.values(), timeout=within_s)
+
     async def drain(self) -> None:
         """Take no more orders, end what is performed, and keep what it has for whoever takes over."""
         self._is_draining = True

@@ -128,7 +128,7 @@ async def test_the_subscriber_of_the_readme_works_as_it_stands(
     exec(compile(text[1], "README.md", "exec"), app.__dict__)
     app.AnswersConfig("answers", app).ready()
     conversation_id = ConversationId(uuid4())
-    bus = Bus(process_id=uuid4(), backlog_max=1, subscribers=wiring.subscribers)
+    bus = Bus(backlog_max=1, subscribers=wiring.subscribers)
     answer = Message(
         message_id=MessageId(uuid4()),
         position=2,

@@ -13,8 +13,9 @@ from chat.clock import now_ms
 from chat.core.announcement import Announcement
 from chat.core.effects import Effect, StartGeneration
 from chat.core.events import MessageSubmitted
-from chat.core.ids import ConversationId, MessageId
+from chat.core.ids import MessageId
 from chat.core.messages import Delivery
+from chat.core.state import Conversation
 from chat.engine import Engine
 from chat.store import commits
 from chat.store.threads import in_thread
@@ -27,12 +28,12 @@ class Door:
 
     def __init__(self) -> None:
         self.told: list[str | Effect] = []
-        self.engine = Engine(owner=uuid.uuid4(), announce=self._announce, dispatch=self._dispatch)
+        self.engine = Engine(process_id=uuid.uuid4(), announce=self._announce, dispatch=self._dispatch)
 
     def _announce(self, announcement: Announcement) -> None:
         self.told.append(announcement.event_type)
 
-    def _dispatch(self, conversation_id: ConversationId, effects: tuple[Effect, ...]) -> None:
+    def _dispatch(self, state: Conversation, effects: tuple[Effect, ...]) -> None:
         self.told.extend(effects)
 
 

@@ -10,16 +10,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.bus import Bus, Published, Room
+from chat.bus import Bus
 from chat.core.calls import Policy
 from chat.core.ids import CallId, ConversationId
 from chat.live import LiveOutput
+from chat.rooms import Published, Room
 from chat.web.out_html import HtmlOut
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, proposal
-from tests.test_bus import Processes, announced, processes, reader, woken
-
-__all__ = ["processes"]
+from tests.test_bus import a_bus, announced, reader, woken
 
 CALL = CallId(UUID(int=1))
 ELSEWHERE = ConversationId(UUID(int=2))
@@ -123,8 +122,8 @@ def test_of_how_far_a_tool_is_only_the_last_word_is_kept() -> None:
 # Readers
 
 
-async def test_output_wakes_everybody_who_reads_along(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_output_wakes_everybody_who_reads_along() -> None:
+    bus, talk = a_bus(), running()
     readers = [await reader(bus, talk) for _ in range(2)]
     live = opened(bus, talk)
     live.append("stdout", "tick")
@@ -133,8 +132,8 @@ async def test_output_wakes_everybody_who_reads_along(processes: Processes) -> N
         assert subscription.outputs == {talk.call().call_id: live}
 
 
-async def test_a_reader_that_comes_later_gets_all_that_was_printed(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_a_reader_that_comes_later_gets_all_that_was_printed() -> None:
+    bus, talk = a_bus(), running()
     live = opened(bus, talk)
     live.append("stdout", "so ")
     live.append("stdout", "far")
@@ -149,10 +148,8 @@ def told(frames: list[str]) -> list[tuple[str, float | None, str]]:
     return [(frame["type"], frame.get("fraction"), frame["text"]) for frame in decoded]
 
 
-async def test_how_far_a_tool_is_reaches_everybody_once_and_who_comes_later_hears_the_last_word(
-    processes: Processes,
-) -> None:
-    bus, talk = await processes.start(), running()
+async def test_how_far_a_tool_is_reaches_everybody_once_and_who_comes_later_hears_the_last_word() -> None:
+    bus, talk = a_bus(), running()
     early = await reader(bus, talk)
     live = opened(bus, talk)
     out = JsonOut()
@@ -187,8 +184,8 @@ def test_a_page_shows_how_far_a_tool_is_in_the_calls_own_place() -> None:
     assert '<progress max="1" aria-label="Progress"></progress><span>more</span>' in frame
 
 
-async def test_a_card_that_is_drawn_anew_gets_all_output_and_the_last_word_once_more(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_a_card_that_is_drawn_anew_gets_all_output_and_the_last_word_once_more() -> None:
+    bus, talk = a_bus(), running()
     live = opened(bus, talk)
     live.append("stdout", "tick")
     live.progress(0.5, "half")
@@ -199,21 +196,21 @@ async def test_a_card_that_is_drawn_anew_gets_all_output_and_the_last_word_once_
     assert page.output(live) == first
 
 
-async def test_output_of_a_call_that_has_ended_is_let_go_and_the_conversation_forgotten(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_output_of_a_call_that_has_ended_is_let_go_and_the_conversation_forgotten() -> None:
+    bus, talk = a_bus(), running()
     opened(bus, talk)
     bus.announce(replace(announced(talk, seq=3), calls=talk.calls))
     first = await reader(bus, talk)
     assert first.outputs
-    await bus.unsubscribe(first)
+    bus.unsubscribe(first)
     talk.end_call()
     bus.announce(replace(announced(talk, seq=4), calls=talk.calls))
     assert not bus._rooms
     assert not (await reader(bus, talk)).outputs
 
 
-async def test_a_call_that_is_run_again_prints_into_an_output_of_its_own(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_a_call_that_is_run_again_prints_into_an_output_of_its_own() -> None:
+    bus, talk = a_bus(), running()
     subscription = await reader(bus, talk)
     old = opened(bus, talk)
     old.append("stdout", "old")
@@ -225,8 +222,8 @@ async def test_a_call_that_is_run_again_prints_into_an_output_of_its_own(process
     assert (new.text(), new.execution_no) == ("new", 2)
 
 
-async def test_output_goes_only_to_readers_of_its_conversation(processes: Processes) -> None:
-    bus, talk = await processes.start(), running()
+async def test_output_goes_only_to_readers_of_its_conversation() -> None:
+    bus, talk = a_bus(), running()
     other = await bus.subscribe(conversation_id=ELSEWHERE, user_id=7)
     opened(bus, talk).append("stdout", "secret")
     for _ in range(5):

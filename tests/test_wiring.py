@@ -25,7 +25,9 @@ async def test_limits_of_the_sandbox_are_those_of_the_settings() -> None:
         agent_sandbox_interrupt_grace_s=15,
         agent_sandbox_start_timeout_s=16,
     )
-    sandbox = Site(conf)._sandbox._settings
+    workplace = Site(conf)._workplace
+    assert workplace is not None
+    sandbox = workplace._sandbox._settings
     limits = sandbox.limits
     assert (limits.memory_max_bytes, limits.folder_max_bytes) == (7 * MIB, 8 * MIB)
     # Linux counts whole seconds of CPU time.

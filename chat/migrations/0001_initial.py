@@ -38,8 +38,16 @@ class Migration(migrations.Migration):
             name="Process",
             fields=[
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        help_text="server: serves and performs runs; web: serves; worker: performs.", max_length=20
+                    ),
+                ),
+                ("host", models.CharField(help_text="Name of its machine.", max_length=255)),
+                ("pid", models.PositiveIntegerField(help_text="Its number on that machine.")),
                 ("started_at", models.DateTimeField()),
-                ("beat_at", models.DateTimeField()),
+                ("beat_at", models.DateTimeField(help_text="By the clock of the database.")),
             ],
             options={
                 "verbose_name_plural": "processes",
@@ -83,6 +91,10 @@ class Migration(migrations.Migration):
                 (
                     "reviewed_seq",
                     models.PositiveIntegerField(help_text="The newest event when it was last reviewed.", null=True),
+                ),
+                (
+                    "tools_at",
+                    models.UUIDField(help_text="The worker that last ran a tool, where its kernel lives.", null=True),
                 ),
                 (
                     "user",
@@ -278,7 +290,12 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ("answering", models.UUIDField()),
                 ("generation_no", models.PositiveIntegerField(help_text="Newest order to the model in this run.")),
-                ("owner", models.UUIDField(help_text="The process that performs it.")),
+                (
+                    "owner",
+                    models.UUIDField(
+                        help_text="The process that performs it; empty while a worker is looked for.", null=True
+                    ),
+                ),
                 ("started_at", models.DateTimeField()),
                 ("ended_at", models.DateTimeField(null=True)),
                 ("outcome", models.CharField(blank=True, help_text="State of its last message.", max_length=20)),
@@ -323,7 +340,10 @@ class Migration(migrations.Migration):
                 ("needs_staff", models.BooleanField(default=False, help_text="Only a member of staff can let it run.")),
                 ("is_settled", models.BooleanField()),
                 ("execution_no", models.PositiveIntegerField(help_text="How often it was ordered to run.")),
-                ("owner", models.UUIDField(help_text="The process that has the order.", null=True)),
+                (
+                    "owner",
+                    models.UUIDField(help_text="The process that has the order; empty while there is none.", null=True),
+                ),
                 ("decision_scope", models.CharField(blank=True, max_length=20)),
                 ("decision_reason", models.TextField(blank=True)),
                 (

@@ -22,6 +22,7 @@ from chat.core.events import (
     GenerationDelayed,
     GenerationFailed,
     GenerationInterrupted,
+    GenerationLost,
     GenerationStarted,
     TerminalEvent,
 )
@@ -283,7 +284,17 @@ class Generation:
         return self._failed(CRASHED)
 
     async def left(self) -> TerminalEvent | None:
-        """The process ends: save the text, because another process will ask again."""
+        """The process ends, and another will ask again: a worker says so at once, where others are there to take it.
+        One that is alone saves the text for its own next start.
+        """
+        if self._conf.uses_workers:
+            return GenerationLost(
+                run_id=self._order.run_id,
+                generation_no=self._order.generation_no,
+                text=self._sink.since(0) if self._sink else "",
+                can_ask_again=True,
+                at_ms=now_ms(),
+            )
         if self._sink is not None and (self._sink.length or self._sink.reasoning_length):
             await self._outside.save_text(
                 self._conversation_id, self._order, self._sink.since(0), self._sink.reasoning_since(0)

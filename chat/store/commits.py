@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -12,8 +13,16 @@ from django.db import transaction
 from chat import chain, codec, models
 from chat.core import reducer
 from chat.core.announcement import Announcement
-from chat.core.effects import Effect, RunTool, StartGeneration
-from chat.core.events import ConversationStarted, Event, MessageSubmitted
+from chat.core.effects import Effect, Order, RunTool, StartGeneration
+from chat.core.events import (
+    ConversationStarted,
+    Event,
+    GenerationEvent,
+    GenerationLost,
+    GenerationStarted,
+    MessageSubmitted,
+    ToolStarted,
+)
 from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
@@ -26,6 +35,9 @@ from chat.store.rows import call_columns, message_columns, message_value, when
 logger = logging.getLogger(__name__)
 
 NO_QUOTA = Quota()
+
+# Leaves orders for whoever takes them, within the transaction of the step that gave them.
+HandOver = Callable[[models.Conversation, tuple[Order, ...]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +77,14 @@ def commit(
     event: Event,
     *,
     actor_id: int | None,
-    owner: uuid.UUID,
+    process_id: uuid.UUID,
+    hand_over: HandOver | None = None,
     quota: Quota = NO_QUOTA,
 ) -> Committed | Repeated | Refused:
     """Apply one event to a conversation and write all that follows from it.
 
     actor_id: the person whose wish it is; None for what the world answers.
-    owner: the process that performs runs that start here.
+    process_id: the process that lets it happen. hand_over: what it does with new orders; None when they are its own.
     quota: what the conversation's user may have.
     Raises ConversationMissingError.
     """
@@ -91,6 +104,8 @@ def commit(
             if event.attachments and not files.are_kept(event.attachments):
                 # Taken back in another tab since they were looked up.
                 return Refused(code=Refusal.NOT_FOUND, words="One of the files is not there any more.")
+        if hand_over is not None and _is_anothers(event, process_id):
+            return Refused(code=Refusal.LATE, words="Another process has that order.")
         result = reducer.step(before, event)
         if isinstance(result, Refused):
             return result
@@ -101,15 +116,45 @@ def commit(
         row.seq += 1
         _append(row, event, actor_id=actor_id).save(force_insert=True)
         _write_messages(row, before, result.messages)
+        owner = process_id if hand_over is None else None
         _write_calls(row, before, result, owner=owner)
         _write_queue(row, before.queue, result)
         _write_run(row, before.run, result, owner=owner, at_ms=event.at_ms)
+        if hand_over is not None:
+            _write_claim(row, event, process_id)
         counts.count(row, before, result)
         if any(message.role is Role.USER for message in result.messages):
             row.active_at = when(event.at_ms)
         set_snapshot(row, result.state)
         row.save()
+        orders = tuple(effect for effect in result.effects if isinstance(effect, Order))
+        if orders and hand_over is not None:
+            hand_over(row, orders)
     return Committed(announcement=_announcement(row, event, result), effects=result.effects)
+
+
+def _is_anothers(event: Event, process_id: uuid.UUID) -> bool:
+    """Whether the event belongs to an order that another process has claimed.
+
+    Those two that say that an order was lost are for everybody: they name the order that they end.
+    """
+    owned: uuid.UUID | None = None
+    if isinstance(event, GenerationEvent) and not isinstance(event, GenerationLost):
+        runs = models.Run.objects.filter(id=event.run_id, generation_no=event.generation_no)
+        owned = runs.values_list("owner", flat=True).first()
+    elif isinstance(event, ToolStarted):
+        calls = models.ToolCall.objects.filter(id=event.call_id, execution_no=event.execution_no)
+        owned = calls.values_list("owner", flat=True).first()
+    return owned is not None and owned != process_id
+
+
+def _write_claim(row: models.Conversation, event: Event, process_id: uuid.UUID) -> None:
+    """Who takes an order that was left for anybody has it from now on."""
+    if isinstance(event, GenerationStarted):
+        models.Run.objects.filter(id=event.run_id, owner=None).update(owner=process_id)
+    elif isinstance(event, ToolStarted):
+        models.ToolCall.objects.filter(id=event.call_id, owner=None).update(owner=process_id)
+        row.tools_at = process_id
 
 
 def _announcement(row: models.Conversation, event: Event, result: Step) -> Announcement:
@@ -184,7 +229,7 @@ def _write_messages(row: models.Conversation, before: Conversation, messages: tu
             models.Message.objects.create(conversation=row, **columns)
 
 
-def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID) -> None:
+def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID | None) -> None:
     """Of the changed calls only those that were open before can have a row already."""
     written = {call.call_id for call in before.calls}
     ordered = {effect.call_id for effect in result.effects if isinstance(effect, RunTool)}
@@ -233,7 +278,9 @@ def _write_queue(row: models.Conversation, before: tuple[QueuedMessage, ...], re
     models.QueuedMessage.objects.bulk_update(changed + withdrawn, ["place", "content", "delivery", "is_edited"])
 
 
-def _write_run(row: models.Conversation, before: Run | None, result: Step, *, owner: uuid.UUID, at_ms: int) -> None:
+def _write_run(
+    row: models.Conversation, before: Run | None, result: Step, *, owner: uuid.UUID | None, at_ms: int
+) -> None:
     after = result.state.run
     if before is not None and (after is None or after.run_id != before.run_id):
         # What was stopped among its calls has ended as stopped, also when its newest answer was complete.

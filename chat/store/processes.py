@@ -1,12 +1,16 @@
-"""Which processes perform runs, and which orders have lost theirs."""
+"""Which processes there are, and which orders have lost theirs."""
 
 from __future__ import annotations
 
+import os
+import socket
 import uuid
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, Q
+from django.db.models.functions import Now
 
 from chat import models
 from chat.core.ids import CallId, ConversationId, RunId
@@ -24,7 +28,6 @@ class LostGeneration:
     """
 
     conversation_id: ConversationId
-    owner: uuid.UUID
     run_id: RunId
     generation_no: int
     text: str
@@ -36,7 +39,6 @@ class LostCall:
     """An order to a tool whose process is gone. `output` is what it had printed when that was last saved."""
 
     conversation_id: ConversationId
-    owner: uuid.UUID
     run_id: RunId
     call_id: CallId
     execution_no: int
@@ -47,13 +49,29 @@ class LostCall:
 Lost = LostGeneration | LostCall
 
 
-def beat(process_id: uuid.UUID) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """A process that said that it is there. is_heard: lately enough to be alive."""
+
+    process_id: uuid.UUID
+    kind: str
+    is_heard: bool
+
+
+def beat(process_id: uuid.UUID, *, kind: str) -> None:
     """Say that this process is alive."""
-    now = datetime.now(UTC)
-    if not models.Process.objects.filter(id=process_id).update(beat_at=now):
-        models.Process.objects.create(id=process_id, started_at=now, beat_at=now)
-        active = models.Run.objects.filter(ended_at=None).values("owner")
-        models.Process.objects.filter(beat_at__lt=now - FORGOTTEN_AFTER).exclude(id__in=active).delete()
+    if models.Process.objects.filter(id=process_id).update(beat_at=Now()):
+        return
+    place = {"host": socket.gethostname(), "pid": os.getpid()}
+    models.Process.objects.create(id=process_id, kind=kind, started_at=Now(), beat_at=Now(), **place)
+    active = models.Run.objects.filter(ended_at=None).exclude(owner=None).values("owner")
+    models.Process.objects.filter(beat_at__lt=_ago(FORGOTTEN_AFTER)).exclude(id__in=active).delete()
+
+
+def _ago(time: timedelta) -> datetime:
+    # An expression for the database, whose clock is the same for all machines.
+    ago: datetime = Now() - time  # type: ignore[assignment]
+    return ago
 
 
 def say_goodbye(process_id: uuid.UUID) -> None:
@@ -61,25 +79,30 @@ def say_goodbye(process_id: uuid.UUID) -> None:
     models.Process.objects.filter(id=process_id).delete()
 
 
-def orders_of_others(process_id: uuid.UUID, *, silent_for_s: float) -> tuple[list[Lost], list[Lost]]:
-    """Open orders of other processes: of those silent for so long or gone, and of those heard of since.
+def known(*, silent_for_s: float) -> list[Known]:
+    """Every process that has not said goodbye; those silent for so long are not heard."""
+    silent = Q(beat_at__lt=_ago(timedelta(seconds=silent_for_s)))
+    heard = set(models.Process.objects.exclude(silent).values_list("id", flat=True))
+    return [
+        Known(process_id=process_id, kind=kind, is_heard=process_id in heard)
+        for process_id, kind in models.Process.objects.values_list("id", "kind")
+    ]
 
+
+def lost_orders(alive: Collection[uuid.UUID], *, with_unclaimed: bool) -> list[Lost]:
+    """Open orders of processes that are not among those alive.
+
+    with_unclaimed: also those that nobody has taken yet, where there is nobody else to take them.
     A run that waits for a person has no open order: nothing of it can be lost.
     """
-    orders = [*_generations(process_id), *_calls(process_id)]
-    if not orders:
-        return [], []
-    heard_since = datetime.now(UTC) - timedelta(seconds=silent_for_s)
-    heard = set(
-        models.Process.objects.filter(id__in={order.owner for order in orders}, beat_at__gte=heard_since).values_list(
-            "id", flat=True
-        )
-    )
-    return [order for order in orders if order.owner not in heard], [order for order in orders if order.owner in heard]
+    is_lost = ~Q(owner__in=alive) & Q(owner__isnull=False)
+    if with_unclaimed:
+        is_lost |= Q(owner__isnull=True)
+    return [*_generations(models.Run.objects.filter(is_lost, ended_at=None)), *_calls(is_lost)]
 
 
-def _generations(process_id: uuid.UUID) -> list[Lost]:
-    runs = models.Run.objects.filter(ended_at=None).exclude(owner=process_id).order_by("started_at")
+def _generations(lost: Iterable[models.Run]) -> list[Lost]:
+    runs = sorted(lost, key=lambda run: run.started_at)
     texts = dict(
         models.Message.objects.filter(run_id__in=[run.id for run in runs], state="streaming").values_list(
             "run_id", "content"
@@ -90,7 +113,6 @@ def _generations(process_id: uuid.UUID) -> list[Lost]:
     return [
         LostGeneration(
             conversation_id=ConversationId(run.conversation_id),
-            owner=run.owner,
             run_id=RunId(run.id),
             generation_no=run.generation_no,
             text=texts[run.id],
@@ -101,19 +123,17 @@ def _generations(process_id: uuid.UUID) -> list[Lost]:
     ]
 
 
-def _calls(process_id: uuid.UUID) -> list[Lost]:
-    calls = models.ToolCall.objects.filter(state__in=("approved", "running")).exclude(owner=process_id)
+def _calls(is_lost: Q) -> list[Lost]:
     return [
         LostCall(
             conversation_id=ConversationId(call.conversation_id),
-            owner=call.owner or process_id,
             run_id=RunId(call.run_id),
             call_id=CallId(call.id),
             execution_no=call.execution_no,
             tool=call.tool,
             output=call.output,
         )
-        for call in calls
+        for call in models.ToolCall.objects.filter(is_lost, state__in=("approved", "running"))
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.db.models import OuterRef, Q, Subquery
@@ -26,6 +26,7 @@ class View:
     event_type: stored name of the newest event.
     messages: in order. calls: those of these messages, in order, and others that changed.
     has_older: whether there are messages before the first of them.
+    performer: the process that has the open order to the model; None when there is none, or nobody has it yet.
     """
 
     user_id: int
@@ -36,6 +37,17 @@ class View:
     calls: tuple[ToolCall, ...]
     has_older: bool
     created_at_ms: int
+    performer: uuid.UUID | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """How far a conversation has come. text, reasoning: what was saved of the answer that streams; None without one."""
+
+    conversation_id: ConversationId
+    seq: int
+    text: str | None
+    reasoning: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +94,29 @@ def view(
         calls=_calls_of(row, messages, changed_after=changed_after),
         has_older=bool(messages) and messages[0].position > 1,
         created_at_ms=milliseconds(row.created_at),
+        performer=_performer(state),
     )
+
+
+def _performer(state: Conversation) -> uuid.UUID | None:
+    if state.run is None or not state.is_asking_model:
+        return None
+    return models.Run.objects.filter(id=state.run.run_id).values_list("owner", flat=True).first()
+
+
+def heads(conversation_ids: Collection[ConversationId], *, texts_of: Collection[MessageId]) -> list[Head]:
+    """How far these conversations have come, with what was saved of some of their answers."""
+    rows = models.Message.objects.filter(message_id__in=texts_of, conversation_id__in=conversation_ids)
+    texts = {
+        conversation_id: (content, reasoning)
+        for conversation_id, content, reasoning in rows.values_list("conversation_id", "content", "reasoning")
+    }
+    seqs = models.Conversation.objects.filter(id__in=conversation_ids).values_list("id", "seq")
+    found = []
+    for conversation_id, seq in seqs:
+        text, reasoning = texts.get(conversation_id, (None, None))
+        found.append(Head(conversation_id=ConversationId(conversation_id), seq=seq, text=text, reasoning=reasoning))
+    return found
 
 
 def _calls_of(row: models.Conversation, messages: Sequence[Message], *, changed_after: int = 0) -> tuple[ToolCall, ...]:

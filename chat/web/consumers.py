@@ -16,12 +16,12 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from chat import wiring
-from chat.bus import Subscription
 from chat.clock import now_ms
 from chat.core.calls import Artifact
 from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
+from chat.rooms import Subscription
 from chat.store import files, reads
 from chat.store.commits import Repeated
 from chat.store.threads import in_thread
@@ -84,13 +84,13 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._session_key = session.session_key
         if not await self._is_logged_in():
             # Logged out while it came in, before it could hear of it.
-            await self._site.bus.unsubscribe(subscription)
+            self._site.bus.unsubscribe(subscription)
             await self.close(NOT_LOGGED_IN)
             return
         self._subscription = subscription
         expiry_s = await in_thread(accounts.expiry_s, session)
         self._expiry = asyncio.get_running_loop().call_later(expiry_s, subscription.check_session)
-        self._reader = Reader(subscription, self._out, self._site.conf)
+        self._reader = Reader(subscription, self._out, self._site.conf, self._site.copies)
         known = int(after) if after.isascii() and after.isdigit() and not is_json and len(after) < 12 else None
         self._writer = asyncio.create_task(self._write(subscription, known), name="socket writer")
 
@@ -102,7 +102,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._expiry is not None:
             self._expiry.cancel()
         if self._subscription is not None:
-            await self._site.bus.unsubscribe(self._subscription)
+            self._site.bus.unsubscribe(self._subscription)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Let the event happen that a frame wishes for."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from chat.bus import Published
 from chat.core.announcement import Announcement
 from chat.live import LiveOutput, LiveText
+from chat.rooms import Published
 from chat.store.reads import Entry, View
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from uuid import UUID
 
 from chat import codec
-from chat.bus import Published
 from chat.core.announcement import Announcement
 from chat.core.calls import ToolCall
 from chat.core.ids import CallId, MessageId
@@ -16,6 +15,7 @@ from chat.core.state import Conversation
 from chat.live import LiveOutput, LiveText, Progress
 from chat.render import fragments
 from chat.render.live_markdown import LiveMarkdown
+from chat.rooms import Published
 from chat.store.reads import Entry, View
 
 # What an announcement must be for the order of the list of conversations to change.

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from chat import codec
-from chat.bus import Published
 from chat.core.announcement import Announcement
 from chat.core.calls import Artifact, ToolCall
 from chat.core.ids import CallId
 from chat.core.messages import Message
 from chat.core.state import Conversation, Generating
 from chat.live import LiveOutput, LiveText, Progress
+from chat.rooms import Published
 from chat.store.reads import Entry, View
 
 

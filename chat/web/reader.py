@@ -6,11 +6,12 @@ all come this way. Must not know which frames a socket speaks.
 
 from __future__ import annotations
 
-from chat.bus import Subscription
 from chat.conf import Conf
+from chat.copies import Copies
 from chat.core.announcement import Announcement
 from chat.core.calls import UNDER_WAY
 from chat.live import LiveText
+from chat.rooms import Subscription
 from chat.store import reads
 from chat.store.reads import View
 from chat.store.threads import in_thread
@@ -24,8 +25,10 @@ RESTORING_EVENT = "conversation_restored"
 class Reader:
     """One socket's way through its conversation. `seq` is the newest event that it has heard of."""
 
-    def __init__(self, subscription: Subscription, out: Out, conf: Conf) -> None:
+    def __init__(self, subscription: Subscription, out: Out, conf: Conf, copies: Copies | None = None) -> None:
+        """copies: of what other processes perform; None when there are none."""
         self._subscription = subscription
+        self._copies = copies
         self._out = out
         self._conf = conf
         self.seq = 0
@@ -118,10 +121,19 @@ class Reader:
         if is_too_much:
             view = await in_thread(reads.view, self._subscription.conversation_id, limit=limit)
         self.seq = max(self.seq, view.seq)
+        if self._copies is not None:
+            self._copies.see(view.seq, view.state, view.messages, view.performer)
+        self._leave_outputs_of(view)
         live = self._live_of(view)
         if after is None or is_too_much:
             return self._out.whole(view, live)
         return self._out.newer(view, live)
+
+    def _leave_outputs_of(self, view: View) -> None:
+        """What the calls printed that are over in the view; the view has it."""
+        for call in view.calls:
+            if call.state not in UNDER_WAY:
+                self._subscription.outputs.pop(call.call_id, None)
 
     def _live_of(self, view: View) -> LiveText | None:
         """The text in flight that the view's active run writes; those before it are left."""

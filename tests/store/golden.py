@@ -38,6 +38,6 @@ def keep(log: Path) -> UUID:
         if isinstance(event, ToolApproved | ToolRejected | UnknownOutcomeResolved) and event.is_staff_decision:
             actor_id = event.user_id
         get_user_model().objects.get_or_create(id=actor_id, defaults={"username": f"user {actor_id}"})
-        result = commit(CONVERSATION_ID, event, actor_id=actor_id if is_wish else None, owner=OWNER)
+        result = commit(CONVERSATION_ID, event, actor_id=actor_id if is_wish else None, process_id=OWNER)
         assert isinstance(result, Committed), event
     return CONVERSATION_ID

@@ -81,7 +81,7 @@ class Kept:
     def commit(
         self, event: Event, *, actor_id: int | None = None, owner: uuid.UUID = OWNER
     ) -> Committed | Repeated | Refused:
-        result = commit(self.conversation_id, event, actor_id=actor_id, owner=owner)
+        result = commit(self.conversation_id, event, actor_id=actor_id, process_id=owner)
         if isinstance(result, Committed):
             self.announcement = result.announcement
             self.state = result.announcement.state

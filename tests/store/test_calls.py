@@ -195,7 +195,7 @@ class TestCalls:
         def apply(_: int) -> Committed | Repeated | Refused:
             try:
                 gate.wait(timeout=20)
-                return commit(kept.conversation_id, event, actor_id=None, owner=OWNER)
+                return commit(kept.conversation_id, event, actor_id=None, process_id=OWNER)
             finally:
                 connections.close_all()
 

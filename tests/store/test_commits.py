@@ -248,7 +248,7 @@ class TestCommits:
     def test_a_conversation_that_does_not_exist_takes_nothing(self, kept: Kept) -> None:
         before = kept.rows()
         with pytest.raises(ConversationMissingError):
-            commit(ConversationId(uuid.uuid4()), sent("a"), actor_id=None, owner=OWNER)
+            commit(ConversationId(uuid.uuid4()), sent("a"), actor_id=None, process_id=OWNER)
         assert kept.rows() == before
 
     # The same message twice
@@ -317,7 +317,7 @@ class TestCommits:
         def send(event: MessageSubmitted) -> Committed | Repeated | Refused:
             try:
                 gate.wait(timeout=20)
-                return commit(kept.conversation_id, event, actor_id=None, owner=OWNER)
+                return commit(kept.conversation_id, event, actor_id=None, process_id=OWNER)
             finally:
                 connections.close_all()
 

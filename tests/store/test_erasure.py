@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from chat import codec, models, wiring
+from chat import codec, models, workplace
 from chat.core.calls import Proposal
 from chat.core.events import ConversationRenamed, MessageSubmitted
 from chat.core.ids import ConversationId
@@ -268,7 +268,7 @@ class TestErasure:
 
     @pytest.fixture
     def work(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(wiring, "WORK_ROOT", tmp_path / "work")
+        monkeypatch.setattr(workplace, "WORK_ROOT", tmp_path / "work")
         return tmp_path / "work"
 
     def test_the_command_erases_all_of_a_user_and_nothing_of_others(

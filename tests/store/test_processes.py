@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from chat import models
 from chat.core.calls import Policy
@@ -22,11 +25,16 @@ THERE = uuid.UUID("00000000-0000-4000-8000-0000000000bb")
 
 def fall_silent(process_id: uuid.UUID, *, for_s: float) -> None:
     """That process was last heard of so long ago."""
-    models.Process.objects.filter(id=process_id).update(beat_at=datetime.now(UTC) - timedelta(seconds=for_s))
+    models.Process.objects.filter(id=process_id).update(beat_at=Now() - timedelta(seconds=for_s))
 
 
-def seen_from_here() -> tuple[list[Lost], list[Lost]]:
-    return processes.orders_of_others(HERE, silent_for_s=10)
+def heard() -> set[uuid.UUID]:
+    return {known.process_id for known in processes.known(silent_for_s=10) if known.is_heard}
+
+
+def lost(*alive: uuid.UUID) -> list[Lost]:
+    """What is lost as long as these live, and all that were heard of."""
+    return processes.lost_orders({*alive, *heard()}, with_unclaimed=False)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -34,26 +42,25 @@ class TestProcesses:
     @pytest.fixture
     def kept(self) -> Kept:
         """A conversation whose run is performed there."""
-        processes.beat(HERE)
-        processes.beat(THERE)
+        processes.beat(HERE, kind="server")
+        processes.beat(THERE, kind="server")
         kept = Kept(make_user())
         kept.take(talk.sent("a"), owner=THERE)
         return kept
 
-    def lost(self, kept: Kept, *, text: str = "", generation_no: int = 1) -> LostGeneration:
+    def generation(self, kept: Kept, *, text: str = "", generation_no: int = 1) -> LostGeneration:
         return LostGeneration(
             conversation_id=kept.conversation_id,
             run_id=kept.run.run_id,
             generation_no=generation_no,
-            owner=THERE,
             text=text,
             loss_count=0,
         )
 
     def test_a_run_whose_process_lives_is_not_lost(self, kept: Kept) -> None:
-        assert seen_from_here() == ([], [self.lost(kept)])
+        assert lost(HERE) == []
         fall_silent(THERE, for_s=5)
-        assert seen_from_here() == ([], [self.lost(kept)])
+        assert lost(HERE) == []
 
     def test_a_run_whose_process_is_silent_is_lost_with_what_was_saved(self, kept: Kept) -> None:
         reads.save_text(
@@ -65,45 +72,47 @@ class TestProcesses:
             reasoning="",
         )
         fall_silent(THERE, for_s=11)
-        assert seen_from_here() == ([self.lost(kept, text="so far")], [])
+        assert lost(HERE) == [self.generation(kept, text="so far")]
 
     def test_a_process_that_is_heard_of_again_has_its_runs_back(self, kept: Kept) -> None:
         fall_silent(THERE, for_s=11)
-        processes.beat(THERE)
-        assert seen_from_here() == ([], [self.lost(kept)])
+        processes.beat(THERE, kind="server")
+        assert lost(HERE) == []
 
     def test_a_process_that_said_goodbye_leaves_its_runs_at_once(self, kept: Kept) -> None:
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([self.lost(kept)], [])
+        assert lost(HERE) == [self.generation(kept)]
 
     def test_the_runs_of_a_process_that_was_never_heard_of_are_lost(self, kept: Kept) -> None:
         models.Process.objects.all().delete()
-        assert seen_from_here() == ([self.lost(kept)], [])
+        assert lost(HERE) == [self.generation(kept)]
 
     def test_a_process_never_loses_its_own_runs(self, kept: Kept) -> None:
         fall_silent(THERE, for_s=1_000)
-        assert processes.orders_of_others(THERE, silent_for_s=10) == ([], [])
+        assert lost(THERE) == []
 
     def test_a_run_that_is_taken_over_belongs_to_whoever_took_it(self, kept: Kept) -> None:
         fall_silent(THERE, for_s=11)
         kept.take(talk.lost(kept.run), owner=HERE)
-        assert seen_from_here() == ([], [])
-        [lost], _ = processes.orders_of_others(uuid.uuid4(), silent_for_s=-1)
-        assert isinstance(lost, LostGeneration)
-        assert (lost.owner, lost.generation_no, lost.loss_count) == (HERE, 2, 1)
+        assert lost(HERE) == []
+        processes.say_goodbye(HERE)
+        [order] = lost()
+        assert isinstance(order, LostGeneration)
+        assert (order.generation_no, order.loss_count) == (2, 1)
 
     def test_the_order_after_a_tool_counts_as_no_loss(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(policy=Policy.AUTO),)), owner=THERE)
         kept.take(talk.claimed(kept.call()), owner=THERE)
         kept.take(talk.ended(kept.call()), owner=THERE)
-        [lost] = seen_from_here()[1]
-        assert isinstance(lost, LostGeneration)
-        assert (lost.generation_no, lost.loss_count) == (2, 0)
+        processes.say_goodbye(THERE)
+        [order] = lost()
+        assert isinstance(order, LostGeneration)
+        assert (order.generation_no, order.loss_count) == (2, 0)
 
     def test_a_run_that_has_ended_is_not_lost(self, kept: Kept) -> None:
         kept.complete()
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([], [])
+        assert lost(HERE) == []
 
     def test_text_of_an_order_that_was_taken_over_is_not_saved(self, kept: Kept) -> None:
         old = kept.run
@@ -135,19 +144,18 @@ class TestProcesses:
 
     def test_processes_are_forgotten_a_day_after_their_last_run(self, kept: Kept) -> None:
         fall_silent(THERE, for_s=2 * 86_400)
-        processes.beat(uuid.uuid4())
+        processes.beat(uuid.uuid4(), kind="server")
         assert models.Process.objects.filter(id=THERE).exists()
         kept.complete()
-        processes.beat(uuid.uuid4())
+        processes.beat(uuid.uuid4(), kind="server")
         assert not models.Process.objects.filter(id=THERE).exists()
         assert models.Process.objects.filter(id=HERE).exists()
 
     # Tool calls
 
-    def lost_call(self, kept: Kept, *, execution_no: int = 1, owner: uuid.UUID = THERE, output: str = "") -> LostCall:
+    def lost_call(self, kept: Kept, *, execution_no: int = 1, output: str = "") -> LostCall:
         return LostCall(
             conversation_id=kept.conversation_id,
-            owner=owner,
             run_id=kept.run.run_id,
             call_id=kept.call().call_id,
             execution_no=execution_no,
@@ -160,39 +168,40 @@ class TestProcesses:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(policy=Policy.AUTO),)), owner=THERE)
         if is_claimed:
             kept.take(talk.claimed(kept.call()), owner=THERE)
-        assert seen_from_here() == ([], [self.lost_call(kept)])
-        assert processes.orders_of_others(THERE, silent_for_s=10) == ([], [])
+        assert lost(HERE) == []
+        assert lost(THERE) == []
         fall_silent(THERE, for_s=11)
-        assert seen_from_here() == ([self.lost_call(kept)], [])
+        assert lost(HERE) == [self.lost_call(kept)]
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([self.lost_call(kept)], [])
+        assert lost(HERE) == [self.lost_call(kept)]
 
     def test_a_lost_call_has_what_it_had_printed(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(policy=Policy.AUTO),)), owner=THERE)
         kept.take(talk.claimed(kept.call()), owner=THERE)
         reads.save_output(kept.call().call_id, execution_no=1, output="so far")
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([self.lost_call(kept, output="so far")], [])
+        assert lost(HERE) == [self.lost_call(kept, output="so far")]
 
     def test_a_run_that_waits_for_a_person_can_not_be_lost(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(),)), owner=THERE)
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([], [])
+        assert lost(HERE) == []
 
     def test_an_approved_call_belongs_to_whoever_took_the_decision(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(), talk.proposal())), owner=THERE)
         kept.take(replace(talk.approved(kept.call()), user_id=kept.user_id), owner=HERE)
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([], [])
-        assert processes.orders_of_others(THERE, silent_for_s=10) == ([], [self.lost_call(kept, owner=HERE)])
+        assert lost(HERE) == []
+        processes.say_goodbye(HERE)
+        assert lost(THERE) == [self.lost_call(kept)]
 
     def test_a_call_whose_order_was_given_anew_belongs_to_whoever_gave_it(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(policy=Policy.AUTO),)), owner=THERE)
         processes.say_goodbye(THERE)
         kept.take(talk.lost_call(kept.call()), owner=HERE)
-        assert seen_from_here() == ([], [])
-        [lost], _ = processes.orders_of_others(uuid.uuid4(), silent_for_s=-1)
-        assert lost == self.lost_call(kept, execution_no=2, owner=HERE)
+        assert lost(HERE) == []
+        processes.say_goodbye(HERE)
+        assert lost() == [self.lost_call(kept, execution_no=2)]
 
     @pytest.mark.parametrize("outcome", ["succeeded", "unknown"])
     def test_a_call_that_has_ended_or_is_unknown_is_not_lost(self, kept: Kept, outcome: str) -> None:
@@ -200,7 +209,7 @@ class TestProcesses:
         kept.take(talk.claimed(kept.call()), owner=THERE)
         kept.take(talk.lost_call(kept.call()) if outcome == "unknown" else talk.ended(kept.call()), owner=HERE)
         processes.say_goodbye(THERE)
-        assert seen_from_here() == ([], [])
+        assert lost(HERE) == []
 
     def test_the_process_that_runs_a_tool_is_told_that_its_run_is_being_stopped(self, kept: Kept) -> None:
         kept.take(talk.completed(kept.run, calls=(talk.proposal(),)), owner=THERE)
@@ -209,3 +218,17 @@ class TestProcesses:
         assert kept.run.run_id in processes.stopping_runs(HERE)
         kept.take(talk.ended(kept.call(), "stopped", is_claimed=False))
         assert processes.stopping_runs(HERE) == set()
+
+    def test_an_order_that_nobody_has_taken_is_lost_only_where_there_is_nobody_to_take_it(self, kept: Kept) -> None:
+        models.Run.objects.update(owner=None)
+        assert processes.lost_orders({HERE, THERE}, with_unclaimed=False) == []
+        assert processes.lost_orders({HERE, THERE}, with_unclaimed=True) == [self.generation(kept)]
+
+    def test_a_process_is_known_by_what_it_does_and_where_it_runs(self, kept: Kept) -> None:
+        row = models.Process.objects.get(id=HERE)
+        assert (row.kind, row.host, row.pid) == ("server", socket.gethostname(), os.getpid())
+        fall_silent(THERE, for_s=11)
+        assert {known.process_id: known.is_heard for known in processes.known(silent_for_s=10)} == {
+            HERE: True,
+            THERE: False,
+        }

@@ -113,7 +113,7 @@ class TestPurge:
         def restore() -> None:
             try:
                 event = ConversationRestored(at_ms=DELETED_AT_MS)
-                outcomes.append(commit(kept.conversation_id, event, actor_id=None, owner=OWNER))
+                outcomes.append(commit(kept.conversation_id, event, actor_id=None, process_id=OWNER))
             except ConversationMissingError as fault:
                 outcomes.append(fault)
             finally:

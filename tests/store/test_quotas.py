@@ -28,7 +28,7 @@ def submit(kept: Kept, name: str, quota: Quota, *, later_ms: int = 0) -> Committ
 
 
 def wish(kept: Kept, event: Event, quota: Quota) -> Committed | Repeated | Refused:
-    result = commit(kept.conversation_id, event, actor_id=kept.user_id, owner=OWNER, quota=quota)
+    result = commit(kept.conversation_id, event, actor_id=kept.user_id, process_id=OWNER, quota=quota)
     if isinstance(result, Committed):
         kept.state = result.announcement.state
     return result
@@ -54,7 +54,7 @@ class TestQuotas:
     def test_messages_are_counted_by_the_hour_over_all_conversations(self, kept: Kept) -> None:
         quota = Quota(messages_per_hour=2)
         assert code(submit(kept, "a", quota)) is None
-        other = commit(self.another_conversation(kept), sent("b"), actor_id=kept.user_id, owner=OWNER, quota=quota)
+        other = commit(self.another_conversation(kept), sent("b"), actor_id=kept.user_id, process_id=OWNER, quota=quota)
         assert code(other) is None
         seq = kept.row.seq
         refused = submit(kept, "c", quota)
@@ -84,11 +84,11 @@ class TestQuotas:
         quota = Quota(runs_at_once=1)
         assert code(submit(kept, "a", quota)) is None
         other_id = self.another_conversation(kept)
-        refused = commit(other_id, sent("b"), actor_id=kept.user_id, owner=OWNER, quota=quota)
+        refused = commit(other_id, sent("b"), actor_id=kept.user_id, process_id=OWNER, quota=quota)
         assert code(refused) is Refusal.TOO_MANY_RUNS
         assert code(submit(kept, "queued", quota)) is None
         kept.stop()
-        assert code(commit(other_id, sent("b"), actor_id=kept.user_id, owner=OWNER, quota=quota)) is None
+        assert code(commit(other_id, sent("b"), actor_id=kept.user_id, process_id=OWNER, quota=quota)) is None
         # Retry and Resume start a run too.
         wishes = (RetryRequested(at_ms=NOW_MS), QueueResumed(at_ms=NOW_MS))
         assert [code(wish(kept, event, quota)) for event in wishes] == [Refusal.TOO_MANY_RUNS] * 2
@@ -115,7 +115,7 @@ class TestQuotas:
         kept.send("a", "b")
         none_left = Quota(messages_per_hour=0, runs_at_once=0, tokens_per_day=0)
         ended = talk.completed(kept.run)
-        result = commit(kept.conversation_id, ended, actor_id=None, owner=OWNER, quota=none_left)
+        result = commit(kept.conversation_id, ended, actor_id=None, process_id=OWNER, quota=none_left)
         assert isinstance(result, Committed)
         assert result.announcement.state.run is not None
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from chat.bus import Published, Room
 from chat.core.announcement import Announcement
 from chat.core.calls import Artifact, Choice, Policy, ToolCall
 from chat.core.ids import ArtifactId
 from chat.live import LiveOutput
+from chat.rooms import Published, Room
 from chat.store.reads import View
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, ended, proposal
@@ -54,6 +54,7 @@ def whole(talk: Talk) -> dict[str, Any]:
         calls=tuple(talk.ledger.calls.values()),
         has_older=False,
         created_at_ms=0,
+        performer=None,
     )
     frame: dict[str, Any] = msgspec.json.decode(JsonOut().whole(view, None))
     return frame
