@@ -156,5 +156,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"chat": {"level": "INFO"}},
+    "loggers": {
+        "chat": {"level": "INFO"},
+        # The relay says when Redis goes and comes; this would say it with a traceback each second between.
+        "channels_redis": {"level": "CRITICAL"},
+    },
 }

@@ -148,15 +148,20 @@ class Copies:
                 room.is_quiet = True
         return conversation_ids, message_ids
 
-    def found(self, conversation_id: ConversationId, *, seq: int, text: str | None, reasoning: str | None) -> bool:
-        """What was looked up. True when something was lost: whoever reads it reads again."""
+    def found(
+        self, conversation_id: ConversationId, *, seq: int, text: str | None, reasoning: str | None, may_come: bool
+    ) -> bool:
+        """What was looked up. True when something was lost: whoever reads it reads again.
+
+        may_come: others can be heard, so that what was committed just now may still be on its way.
+        """
         room = self._bus.room(conversation_id)
         if room is None:
             return False
         if room.live is not None and room.live.is_copy and text is not None:
             room.live.catch_up(text, reasoning or "")
-        # What was committed just now may still be on its way; what was there the last time is not.
-        is_behind, room.head_before = room.seq < room.head_before, seq
+        # What was there the last time is not on its way any more.
+        is_behind, room.head_before = room.seq < (room.head_before if may_come else seq), seq
         if is_behind:
             room.seq = seq
             self.healed_count += 1

@@ -76,6 +76,10 @@ class Recovery:
         alive = await self._alive()
         for lost in await in_thread(processes.lost_orders, alive, with_unclaimed=not self._conf.uses_workers):
             await self._take_over(lost)
+        await self.cancel_stopping()
+
+    async def cancel_stopping(self) -> None:
+        """End what this process performs for runs that somebody stops, in case that the word of it was lost."""
         for run_id in await in_thread(processes.stopping_runs, self._process_id):
             self._cancel(run_id)
 

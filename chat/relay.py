@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -39,7 +40,7 @@ RETRY_DELAY_S = 1.0
 # How long a new reader waits to be sure that it hears; what it misses after that is found in the database.
 JOIN_TIMEOUT_S = 1.0
 # An echo that takes longer was lost.
-ECHO_TIMEOUT_S = 5.0
+ECHO_TIMEOUT_S = 2.5
 # A copy that lacks something asks no more often.
 ASK_INTERVAL_S = 0.2
 # An announcement above it is told without its content; whoever hears it reads the database.
@@ -78,6 +79,7 @@ class Relay:
         self._must_join = asyncio.Event()
         self._has_joined = asyncio.Event()
         self._heard_at_s = time.monotonic()
+        self._is_lost = False
         self._tasks: list[asyncio.Task[None]] = []
         self.dropped_count = 0
 
@@ -109,7 +111,7 @@ class Relay:
 
     @property
     def is_heard(self) -> bool:
-        """Whether the layer brought an echo lately."""
+        """Whether the layer brought an echo lately, and took all that was said since."""
         return time.monotonic() - self._heard_at_s < ECHO_TIMEOUT_S
 
     # Groups
@@ -140,7 +142,7 @@ class Relay:
                     self._has_joined.clear()
                     await self._has_joined.wait()
         except TimeoutError:
-            logger.warning("The channel layer is slow: what others say is looked up in the database meanwhile")
+            self._lose("it is slow")
 
     def _want(self, group: str) -> None:
         self._wanted.add(group)
@@ -164,7 +166,7 @@ class Relay:
                     self._joined.discard(group)
                     await self._layer.group_discard(group, self._channel)
             except Exception as fault:
-                logger.warning("The channel layer can't be listened to: %s", fault)
+                self._lose(fault)
                 self._must_join.set()
                 await asyncio.sleep(RETRY_DELAY_S)
             else:
@@ -252,8 +254,7 @@ class Relay:
             await self._layer.group_send(group, {"type": "relay", "origin": self._origin, **words})
         except Exception as fault:
             self.dropped_count += 1
-            if self.is_heard:
-                logger.warning("The channel layer did not take something: %s", fault)
+            self._lose(fault)
 
     # In
 
@@ -269,7 +270,7 @@ class Relay:
                 # Another version of the program may say what this one does not know; the database tells the same.
                 logger.warning("What another process said was not understood: %s", fault)
             except Exception as fault:
-                logger.warning("The channel layer can't be heard: %s", fault)
+                self._lose(fault)
                 await asyncio.sleep(RETRY_DELAY_S)
 
     def _hear(self, words: dict[str, Any]) -> None:
@@ -311,15 +312,24 @@ class Relay:
                 try:
                     await self._layer.send(self._channel, {"type": "relay", "origin": self._origin, "echo": True})
                 except Exception as fault:
-                    if self.is_heard:
-                        logger.warning("The channel layer does not answer: %s", fault)
+                    self._lose(fault)
+            if not self.is_heard and not self._is_lost:
+                self._lose("no echo comes")
             await asyncio.sleep(RETRY_DELAY_S)
 
     def _hear_echo(self) -> None:
-        was_heard, self._heard_at_s = self.is_heard, time.monotonic()
-        if not was_heard:
+        self._heard_at_s = time.monotonic()
+        if self._is_lost:
+            self._is_lost = False
             logger.warning("The channel layer is heard again")
             self._bus.note_loss()
+
+    def _lose(self, why: object) -> None:
+        """Something may not have reached the others, or this process."""
+        self._heard_at_s = -math.inf
+        if not self._is_lost:
+            self._is_lost = True
+            logger.warning("The channel layer can't be reached; the database is asked instead: %s", why)
 
 
 class _Stream:

@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 # How often is looked for what was deleted long enough ago.
 PURGE_INTERVAL_S = 3600
+# How often the database is asked what others did, while the channel layer can't tell.
+UNHEARD_INTERVAL_S = 0.25
 
 
 class Site:
@@ -127,6 +129,8 @@ class Site:
             asyncio.create_task(self._keep_beating(), name="heartbeat"),
             asyncio.create_task(self._keep_purging(), name="purge"),
         ]
+        if self.relay is not None:
+            self._keeping.append(asyncio.create_task(self._keep_mending(self.relay), name="mending"))
         if self._jobs is not None:
             self._jobs.start()
         # A full collection stops a loaded server for 100 ms and more; what lives from the start needs none.
@@ -191,19 +195,28 @@ class Site:
                 await self._recovery.beat()
                 if self._jobs is not None:
                     await self._jobs.mend()
-                if self.relay is not None:
-                    await self._mend_copies(self.relay.copies)
             except Exception:
                 logger.exception("The heartbeat failed; it goes on")
 
-    async def _mend_copies(self, copies: Copies) -> None:
-        """Look up what this process shows of others, in case that their words were lost."""
-        conversation_ids, message_ids = copies.wanted()
+    async def _keep_mending(self, relay: Relay) -> None:
+        """Look up what others may have said in vain: the more often, the less they can be heard."""
+        while True:
+            await asyncio.sleep(self.conf.agent_heartbeat_interval_s if relay.is_heard else UNHEARD_INTERVAL_S)
+            try:
+                await self._recovery.cancel_stopping()
+                await self._mend_copies(relay)
+            except Exception:
+                logger.exception("What others did could not be looked up; it is tried again")
+
+    async def _mend_copies(self, relay: Relay) -> None:
+        conversation_ids, message_ids = relay.copies.wanted()
         if not conversation_ids:
             return
-        is_lost = False
+        is_lost, may_come = False, relay.is_heard
         for head in await in_thread(reads.heads, conversation_ids, texts_of=message_ids):
-            is_lost |= copies.found(head.conversation_id, seq=head.seq, text=head.text, reasoning=head.reasoning)
+            is_lost |= relay.copies.found(
+                head.conversation_id, seq=head.seq, text=head.text, reasoning=head.reasoning, may_come=may_come
+            )
         if is_lost:
             self.bus.note_loss()
 

@@ -382,11 +382,20 @@ async def test_what_is_not_heard_of_is_found_in_the_database(a_site: Site) -> No
     copies, conversation_id = there.relay.copies, talk.state.conversation_id
     assert copies.wanted() == ([conversation_id], [])
     # It may be on its way yet; the next time it is not.
-    assert not copies.found(conversation_id, seq=4, text=None, reasoning=None)
+    assert not copies.found(conversation_id, seq=4, text=None, reasoning=None, may_come=True)
     assert not far.is_stale
-    assert copies.found(conversation_id, seq=4, text=None, reasoning=None)
+    assert copies.found(conversation_id, seq=4, text=None, reasoning=None, may_come=True)
     assert far.is_stale
-    assert not copies.found(conversation_id, seq=4, text=None, reasoning=None)
+    assert not copies.found(conversation_id, seq=4, text=None, reasoning=None, may_come=True)
+
+
+async def test_while_nobody_can_be_heard_nothing_is_waited_for(a_site: Site) -> None:
+    there = await a_site.start()
+    talk = Talk()
+    far = await there.read(talk)
+    there.see(talk, seq=3, performer=None)
+    assert there.relay.copies.found(talk.state.conversation_id, seq=4, text=None, reasoning=None, may_come=False)
+    assert far.is_stale
 
 
 async def test_a_text_of_which_nothing_comes_is_mended_by_what_was_saved(a_site: Site) -> None:
@@ -400,9 +409,9 @@ async def test_a_text_of_which_nothing_comes_is_mended_by_what_was_saved(a_site:
     copies, message_id = there.relay.copies, talk.run.answer.message_id
     assert copies.wanted()[1] == []
     assert copies.wanted()[1] == [message_id]
-    copies.found(talk.state.conversation_id, seq=3, text="so far", reasoning="")
+    copies.found(talk.state.conversation_id, seq=3, text="so far", reasoning="", may_come=True)
     assert copy_of(far).since(0) == "so far"
-    copies.found(talk.state.conversation_id, seq=3, text="another text", reasoning="")
+    copies.found(talk.state.conversation_id, seq=3, text="another text", reasoning="", may_come=True)
     assert copy_of(far).since(0) == "so far"
 
 
@@ -417,7 +426,7 @@ async def test_a_layer_that_is_away_harms_nobody_here_and_is_joined_when_it_is_b
     here.bus.announce(announced(talk, seq=1))
     assert seqs(near) == [1]
     await until(lambda: here.relay.dropped_count)
-    assert "did not take" in caplog.text
+    assert "can't be reached" in caplog.text
     a_site.layer.is_away = False
     await until(lambda: there.relay._wanted == there.relay._joined)
     here.bus.announce(announced(talk, seq=2))
@@ -425,12 +434,14 @@ async def test_a_layer_that_is_away_harms_nobody_here_and_is_joined_when_it_is_b
 
 
 async def test_when_the_layer_is_heard_again_every_list_is_read_again(
-    a_site: Site, monkeypatch: pytest.MonkeyPatch
+    a_site: Site,
 ) -> None:
     here = await a_site.start()
     subscription = await here.read(Talk())
-    monkeypatch.setattr(relays, "ECHO_TIMEOUT_S", -1.0)
+    here.relay._lose("a fault")
+    assert not here.relay.is_heard
     await until(lambda: subscription.is_list_stale)
+    assert here.relay.is_heard
 
 
 async def test_words_of_another_version_are_passed_over(a_site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -132,7 +132,9 @@ def status_context(state: Conversation) -> dict[str, Any]:
     if isinstance(phase, Generating) and phase.delay is not None:
         return {"words": f"{phase.delay.failure.words} Trying again in", "until_ms": phase.delay.until_ms}
     if isinstance(phase, Generating):
-        words = "AI is responding…"
+        # Each message of the agent has one order to the model; more were given because one was lost.
+        is_asked_again = phase.run.generation_no > phase.run.answer_no
+        words = "AI is responding, asked again after a restart…" if is_asked_again else "AI is responding…"
     elif isinstance(phase, AwaitingApproval):
         words = approval_words(state)
     elif isinstance(phase, RunningTools):
