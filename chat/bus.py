@@ -69,13 +69,18 @@ class Bus:
         *,
         backlog_max: int,
         subscribers: Sequence[Subscriber] = (),
+        watch: Subscriber | None = None,
     ) -> None:
-        """subscribers: called with every announcement of this process; each must return at once."""
+        """subscribers: called with every announcement of this process; each must return at once.
+
+        watch: called with those of other processes too, as far as they are heard of.
+        """
         self._backlog_max = backlog_max
         self._rooms: dict[ConversationId, Room] = {}
         self._users: dict[int, set[Subscription]] = {}
         self._addresses: Counter[str] = Counter()
         self._subscribers = subscribers
+        self._watch = watch
         # The way to other processes; None when there are none.
         self.exchange: Exchange | None = None
 
@@ -159,6 +164,8 @@ class Bus:
 
     def deliver(self, announcement: Announcement) -> None:
         """Tell the readers in this process of a commit."""
+        if self._watch is not None:
+            self._watch(announcement)
         published = Published(announcement=announcement)
         conversation_id = announcement.state.conversation_id
         room = self._rooms.get(conversation_id)

@@ -56,6 +56,8 @@ class Conf:
     agent_drain_timeout_s: float = 10
     agent_database_threads_max: int = 8
     agent_relay_flushes_per_second_max: float = 30.0
+    agent_metrics_port: int = 0
+    agent_log_format: Literal["text", "json"] = "text"
     agent_tool_policies: tuple[tuple[str, Policy], ...] = ()
     agent_tool_dialect: Literal["native", "text"] = "native"
     agent_tool_rounds_max: int = 50
@@ -249,9 +251,9 @@ def _hosts(name: str, text: str) -> tuple[str, ...]:
 _SECRETS = frozenset({"OPENAI_API_KEY", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
 _HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
-# No proxy in front; and no kernel kept ready: the first code of a conversation waits for its kernel, and nothing is
-# used while nobody works.
-_MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS"})
+# No proxy in front; no figures served; and no kernel kept ready: the first code of a conversation waits for its kernel,
+# and nothing is used while nobody works.
+_MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"})
 _FORMS: dict[str, Callable[[str, str], Any]] = {
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
     "DATABASE_URL": _url(
@@ -263,6 +265,7 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
     "AGENT_TOOL_POLICIES": _policies,
     "AGENT_TOOL_DIALECT": _one_of("native", "text"),
     "AGENT_EFFECTS": _one_of("auto", "embedded", "workers"),
+    "AGENT_LOG_FORMAT": _one_of("text", "json"),
     "AGENT_UPLOAD_TYPES": _endings,
     "ALLOWED_HOSTS": _hosts,
     "CSRF_TRUSTED_ORIGINS": _origins,

@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 
+from chat import logs
 from chat.clock import now_ms
 from chat.core.announcement import Announcement
 from chat.core.effects import Effect
@@ -86,6 +87,7 @@ class Engine:
         actor_id: int | None,
         before: asyncio.Task[Committed | Repeated | Refused] | None,
     ) -> Committed | Repeated | Refused:
+        logs.about(conversation=conversation_id)
         if before is not None:
             # Events of one conversation happen, and are told and dispatched, in the order in which they came in.
             await asyncio.wait({before})

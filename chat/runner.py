@@ -9,9 +9,10 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, assert_never
 
-from chat.core.effects import CancelRun, Effect, Order
+from chat import logs
+from chat.core.effects import CancelRun, Effect, Order, RunTool, StartGeneration
 from chat.core.events import Event, TerminalEvent
 from chat.core.ids import ConversationId, RunId
 from chat.errors import ConversationMissingError
@@ -111,13 +112,11 @@ class Runner:
         performance = self._make(conversation_id, order)
         # The work goes on after whoever asked for it, so it inherits nothing that ends with them, such as the thread
         # of a request, in which it would look for the database.
-        performer = asyncio.create_task(
-            performance.perform(), name=f"perform {order.run_id}", context=contextvars.Context()
-        )
+        context = contextvars.Context()
+        context.run(logs.about, conversation=conversation_id, run=order.run_id, order=_name(order))
+        performer = asyncio.create_task(performance.perform(), name=f"perform {order.run_id}", context=context.copy())
         owner = asyncio.create_task(
-            self._own(conversation_id, performance, performer),
-            name=f"own {order.run_id}",
-            context=contextvars.Context(),
+            self._own(conversation_id, performance, performer), name=f"own {order.run_id}", context=context
         )
         self._performers[order] = performer
         self._owners[order] = owner
@@ -169,3 +168,14 @@ class Runner:
                 await asyncio.sleep(delay_s)
             else:
                 return
+
+
+def _name(order: Order) -> str:
+    """What tells an order apart from the others of its run."""
+    match order:
+        case StartGeneration():
+            return f"generation {order.generation_no}"
+        case RunTool():
+            return f"call {order.call_id} execution {order.execution_no}"
+        case _:
+            assert_never(order)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from chat import jobs
+from chat import jobs, metrics
 from chat.bus import Bus, Subscriber
 from chat.clock import now_ms
 from chat.conf import Conf
@@ -59,7 +59,7 @@ class Site:
         self.process_id = uuid.uuid4()
         is_worker = worker_concurrency > 0
         performs = is_worker or not conf.uses_workers
-        self.bus = Bus(backlog_max=conf.agent_socket_backlog_max_frames, subscribers=subscribers)
+        self.bus = Bus(backlog_max=conf.agent_socket_backlog_max_frames, subscribers=subscribers, watch=metrics.watch)
         self.runner = Runner(make=self._performance, report=self._report)
         silent_for_s = conf.agent_heartbeat_timeout_s
         self.engine = Engine(
@@ -101,6 +101,7 @@ class Site:
                 heartbeat_s=conf.agent_heartbeat_interval_s,
                 silent_for_s=silent_for_s,
             )
+        self._measure()
         self._keeping: list[asyncio.Task[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
@@ -220,6 +221,18 @@ class Site:
         if is_lost:
             self.bus.note_loss()
 
+    def _measure(self) -> None:
+        """Let the figures of this process be read."""
+        metrics.gauge("sockets", "Sockets in this process.", lambda: len(list(self.bus.readers)))
+        metrics.gauge("orders", "Orders that this process performs.", lambda: self.runner.active)
+        relay = self.relay
+        if relay is not None:
+            metrics.gauge("relay_heard", "1 while the channel layer answers.", lambda: relay.is_heard)
+            words = "Words for other processes that the channel layer did not take."
+            metrics.gauge("relay_dropped", words, lambda: relay.dropped_count)
+            words = "Gaps in what other processes said that were found and mended."
+            metrics.gauge("relay_healed", words, lambda: relay.copies.healed_count)
+
     async def purge(self) -> int:
         """Remove for good the conversations that were deleted long enough ago; how many they were."""
         # A kernel of another process has ended by then.
@@ -247,7 +260,7 @@ class Site:
 
 
 # Called with every announcement of this process; other apps add theirs in `AppConfig.ready`.
-subscribers: list[Subscriber] = []
+subscribers: list[Subscriber] = [metrics.count]
 
 _sites: dict[asyncio.AbstractEventLoop, Site] = {}
 

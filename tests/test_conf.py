@@ -93,7 +93,7 @@ def test_a_key_or_an_address_ends_the_demo(tmp_path: Path, key: str, url: str) -
 
 NUMBERS = [field.name.upper() for field in fields(Conf) if field.type in ("int", "float")]
 WHOLE_NUMBERS = [field.name.upper() for field in fields(Conf) if field.type == "int"]
-MAY_BE_ZERO = {"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS"}
+MAY_BE_ZERO = {"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"}
 WRONG = [
     ("AGENT_TOOL_DIALECT", "xml"),
     *((name, text) for name in NUMBERS for text in ("soon", "-1", "nan", "inf", "1e999", "1,5", "10 s")),

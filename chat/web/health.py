@@ -1,16 +1,27 @@
-"""Whether the process is alive, and whether it can work."""
+"""Whether the process is alive, whether it can work, and its figures."""
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import logging
+from collections.abc import Iterator
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from chat import metrics, wiring
+from chat.store import figures
+from chat.store.threads import in_thread
+
 logger = logging.getLogger(__name__)
+
+# A part that takes longer to answer does not.
+PATIENCE_S = 2.0
+NO_WORKER = "workers: none is heard of, so messages wait (start one: python manage.py worker)"
 
 
 @require_safe
@@ -19,27 +30,70 @@ def alive(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-@require_safe
-def ready(request: HttpRequest) -> HttpResponse:
-    """Database and channel layer answer; 503 names the one that does not."""
-    missing = []
+async def ready(request: HttpRequest) -> HttpResponse:
+    """Database and channel layer answer; 503 names the one that does not. That there is no worker is said as well."""
+    missing, said = [], []
+    conf = settings.AGENTSITE
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM chat_conversation LIMIT 1")
+        async with asyncio.timeout(PATIENCE_S):
+            kinds = await in_thread(_look, conf.agent_heartbeat_timeout_s)
+        if conf.uses_workers and not kinds.get("worker"):
+            said.append(NO_WORKER)
     except Exception:
         logger.exception("The database does not answer")
         missing.append("database: it does not answer, or was not migrated (python manage.py migrate)")
-    try:
-        async_to_sync(_use_layer)()
-    except Exception:
-        logger.exception("The channel layer does not answer")
+    relay = wiring.site().relay
+    if relay is not None and not relay.is_heard:
         missing.append("channel layer: it does not answer (see REDIS_URL)")
-    text = "\n".join(missing) or "ok"
-    return HttpResponse(f"{text}\n", content_type="text/plain", status=503 if missing else 200)
+    lines = [*missing, *said] or ["ok"]
+    text = "".join(f"{line}\n" for line in lines)
+    return HttpResponse(text, content_type="text/plain", status=503 if missing else 200)
 
 
-async def _use_layer() -> None:
-    layer = get_channel_layer()
-    channel = await layer.new_channel()
-    await layer.send(channel, {"type": "ready"})
-    await layer.receive(channel)
+def _look(silent_for_s: float) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM chat_conversation LIMIT 1")
+    return figures.processes_heard(silent_for_s=silent_for_s)
+
+
+async def for_prometheus(request: HttpRequest) -> HttpResponse:
+    """The figures of this process and of the whole site, for staff and for programs on this machine."""
+    if not (_is_local(request) or await sync_to_async(_is_staff)(request)):
+        raise Http404
+    of_the_site = await in_thread(_of_the_site)
+    return HttpResponse(metrics.text() + of_the_site.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_staff)
+
+
+def _is_local(request: HttpRequest) -> bool:
+    """Whether it comes from this machine, and from no proxy on it."""
+    if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def _of_the_site() -> str:
+    return "".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    statuses, lag_s = figures.jobs()
+    heard = figures.processes_heard(silent_for_s=settings.AGENTSITE.agent_heartbeat_timeout_s)
+    yield from _gauge("conversations", "Conversations that are not idle.", "phase", figures.phases())
+    yield from _gauge("queued_messages", "Messages that wait in all conversations.", "", {"": figures.queue_depth()})
+    yield from _gauge("processes", "Processes that are heard of.", "kind", heard)
+    yield from _gauge("jobs", "Orders for workers.", "status", statuses)
+    yield from _gauge("job_lag_seconds", "How long the oldest order has waited for a worker.", "", {"": lag_s})
+
+
+def _gauge(name: str, words: str, label: str, values: dict[str, int] | dict[str, float]) -> Iterator[str]:
+    yield f"# HELP agentsite_site_{name} {words}\n# TYPE agentsite_site_{name} gauge\n"
+    for value, number in values.items():
+        labels = f'{{{label}="{value}"}}' if label else ""
+        yield f"agentsite_site_{name}{labels} {number}\n"

@@ -26,4 +26,5 @@ urlpatterns = [
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", health.for_prometheus, name="metrics"),
 ]

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from prometheus_client import start_http_server
 
-from chat import wiring
+from chat import metrics, wiring
 
 
 class Command(BaseCommand):
@@ -37,6 +38,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, must_end.set)
         site = wiring.site(worker_concurrency=concurrency)
+        if port := settings.AGENTSITE.agent_metrics_port:
+            start_http_server(port, addr="127.0.0.1", registry=metrics.REGISTRY)
         try:
             await site.start()
             self.stdout.write(f"Worker {site.process_id} performs up to {concurrency} runs at once")
