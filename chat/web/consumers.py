@@ -220,6 +220,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await subscription.wait()
         except TimeoutError:
             await self.close(TOO_SLOW)
+        except OSError:
+            # The client went at this very moment, as some servers say it; `disconnect` is called next.
+            return
         except ConversationMissingError:
             await self.close(NOT_FOUND)
         except Exception:

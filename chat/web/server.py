@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from autobahn.exception import Disconnected
 from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
@@ -35,7 +36,7 @@ CODES_OF_SERVERS = frozenset({1011, 1012, 1013})
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
-    """Daphne's, without two of its limits on what the application says."""
+    """Daphne's, without two of its limits on what the application says, and calm when the client has gone."""
 
     maxMessagePayloadSize: int  # noqa: N815 - Autobahn's name
 
@@ -51,6 +52,9 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
         limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
         try:
             super().sendMessage(payload, *words, **named)
+        except Disconnected:
+            # The client went at this very moment; the application hears of it next.
+            pass
         finally:
             self.maxMessagePayloadSize = limit
 

@@ -60,3 +60,15 @@ class SendingJourney:
             for question, reply in zip(questions, replies, strict=True)
             for row in (("user", "complete", question), ("assistant", "complete", reply))
         ]
+
+    async def test_readers_that_go_in_mid_sentence_are_no_fault(self, place: Place) -> None:
+        place.answers((Say(text="word " * 2000, delay_s=0.0005),))
+        async with place.socket() as stays:
+            await stays.say("Hello?")
+            await stays.until_text()
+            for _ in range(40):
+                async with place.socket() as goes:
+                    # Without a goodbye, as when a phone loses its network.
+                    goes.connection.transport.abort()
+            await stays.until_event("llm_response_completed", within_s=FAR_S)
+        assert "Traceback" not in place.server.log.read_text()
