@@ -6,8 +6,8 @@ import asyncio
 import http.cookiejar
 import json
 import os
+import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,31 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
+from tests.processes import Spawned, wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "a password for tests"
 OWN_ORIGIN = "the page's own"
 BOUNDARY = "the-limit-of-a-part-of-a-form"
 # Far more than any command takes; it only ends one that would stay.
 COMMAND_TIMEOUT_S = 60
+# The lowest port that a kernel gives to connections, where it does not say.
+USUALLY_GIVEN_FROM = 32_768
 Frame = dict[str, Any]
 
 
 def free_port() -> int:
-    """A port on which nobody listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens at this moment, and that the kernel gives to no connection meanwhile."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first_given = int(given.read_text().split()[0]) if given.exists() else USUALLY_GIVEN_FROM
+    while True:
+        port = random.randrange(10_000, first_given)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-class ServerProcess:
+class ServerProcess(Spawned):
     """`manage.py serve` on a database of its own. Can be killed and started again.
 
     upstream: the base URL of the model server; empty for the built-in demo.
@@ -54,37 +61,32 @@ class ServerProcess:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.folder = folder
-        self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AGENT_", "OPENAI_"))},
-            "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder / 'db.sqlite3'}",
-            "OPENAI_BASE_URL": upstream,
-            "OPENAI_API_KEY": "test-key" if upstream else "",
-            "ADMIN_PASSWORD": PASSWORD,
-            "SECRET_KEY": "a secret key of the tests, long enough for Django",
-            "PYTHONUNBUFFERED": "1",
-            **settings,
-        }
         words = command or [sys.executable, "manage.py", "serve", "--port", "{port}"]
-        self._command = [word.format(port=self.port, folder=folder) for word in words]
-        self._process: subprocess.Popen[bytes] | None = None
-        self.log = folder / "server.log"
+        super().__init__(
+            [word.format(port=self.port, folder=folder) for word in words],
+            folder=ROOT,
+            environ={
+                **{name: value for name, value in os.environ.items() if not name.startswith(("AGENT_", "OPENAI_"))},
+                "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder / 'db.sqlite3'}",
+                "OPENAI_BASE_URL": upstream,
+                "OPENAI_API_KEY": "test-key" if upstream else "",
+                "ADMIN_PASSWORD": PASSWORD,
+                "SECRET_KEY": "a secret key of the tests, long enough for Django",
+                "PYTHONUNBUFFERED": "1",
+                **settings,
+            },
+            log=folder / "server.log",
+        )
 
     def start(self, *, within_s: float = 30, path: str = "/readyz") -> None:
         """Come up; returns when it answers at this path."""
         self.launch()
-        wait_until(lambda: self._answers(path), within_s=within_s, what=f"the server to answer; see {self.log}")
+        wait_until(lambda: self.answers(path), within_s=within_s, what=f"the server to answer; see {self.log}")
 
-    def launch(self) -> None:
-        """Begin to come up; returns at once."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def _answers(self, path: str) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"the server ended by itself:\n{self.log.read_text()}")
+    def answers(self, path: str) -> bool:
+        """Whether it says at this path that all is well. Fails when it has ended by itself."""
+        if not self.is_running:
+            raise AssertionError(f"the server ended by itself:\n{self.log_text}")
         try:
             with urllib.request.urlopen(f"{self.base}{path}", timeout=5) as response:
                 return bool(response.status == 200)
@@ -92,38 +94,10 @@ class ServerProcess:
             return False
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
     def memory_mb(self) -> float:
         """What it holds in memory now (resident set), in MiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
-
-    def kill(self) -> None:
-        """`kill -9`."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self, with_signal: int = signal.SIGTERM, *, within_s: float = 15) -> int:
-        """Ask it to end; its exit code."""
-        assert self._process is not None
-        self._process.send_signal(with_signal)
-        return self.wait(within_s=within_s)
-
-    def wait(self, *, within_s: float) -> int:
-        """Until it has ended; its exit code."""
-        assert self._process is not None
-        return self._process.wait(within_s)
-
-    def close(self) -> None:
-        """Leave nothing behind."""
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another management command on the same database."""
@@ -325,12 +299,3 @@ class Wire:
                 self.messages[message["id"]] = message
                 if frame["full"] or message["state"] == "streaming":
                     self.texts[message["id"]] = message["content"]
-
-
-def wait_until(is_so: Callable[[], bool], *, within_s: float, what: str) -> None:
-    """Look again and again, and fail with words when it does not come."""
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {within_s} s in vain for {what}")
-        time.sleep(0.02)

@@ -25,7 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.bench.upstream import STAMP_CHARACTERS
-from tests.server import Person, ServerProcess, free_port, wait_until
+from tests.processes import wait_until
+from tests.server import Person, ServerProcess, free_port
 
 TOKENS_PER_SECOND = 50
 WARM_UP_S = 1.0

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from chat.llm.scripted import ScriptedServer, start_in_thread
+from tests.fleet.links import network
+from tests.fleet.postgres import postgres
+from tests.journeys.deployments import Deployment, Embedded, SeveralProcesses, deployed
 from tests.journeys.place import Place
-from tests.journeys.serving import serving
 from tests.server import Person, ServerProcess
 
 
@@ -18,11 +20,23 @@ def upstream() -> Iterator[ScriptedServer]:
         yield server
 
 
+@pytest.fixture(scope="session", params=["embedded", "several-processes"])
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """How the site is deployed: whatever uses this runs in both ways."""
+    if request.param == "embedded":
+        yield Embedded()
+        return
+    with network() as net, postgres() as database:
+        yield SeveralProcesses(net, database)
+
+
 @pytest.fixture(scope="session")
-def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """The site as `make run` starts it. Modules with other needs bring their own."""
+def server(
+    deployment: Deployment, upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """The site with its defaults. Modules with other needs bring their own."""
     folder: Path = tmp_path_factory.mktemp("server")
-    with serving(ServerProcess(folder, upstream=upstream.base_url)) as running:
+    with deployed(deployment, folder, upstream=upstream.base_url) as running:
         yield running
 
 

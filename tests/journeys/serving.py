@@ -20,6 +20,6 @@ def serving(server: ServerProcess) -> Iterator[ServerProcess]:
         server.start()
         yield server
         assert server.stop(signal.SIGTERM) == 0
-        assert [line for line in server.log.read_text().splitlines() if TROUBLE.search(line)] == []
+        assert [line for line in server.log_text.splitlines() if TROUBLE.search(line)] == []
     finally:
         server.close()

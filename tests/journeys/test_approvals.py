@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Gate, Say, Wait
 from tests.journeys import figures
+from tests.journeys.deployments import Deployment
 from tests.journeys.place import Place
 from tests.journeys.tooling import (
     DIALECTS,
@@ -44,9 +45,11 @@ both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 
 
 @pytest.fixture(scope="module")
-def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    deployment: Deployment, upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A site with tools."""
-    with serving_tools(tmp_path_factory.mktemp("approvals"), upstream.base_url) as running:
+    with serving_tools(tmp_path_factory.mktemp("approvals"), upstream.base_url, deployment) as running:
         yield running
 
 

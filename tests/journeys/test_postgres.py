@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from chat.llm.scripted import ScriptedServer
+from tests.fleet.postgres import postgres
 from tests.journeys.place import Place
-from tests.journeys.postgres import postgres
 from tests.journeys.sending import SendingJourney
 from tests.journeys.serving import serving
 from tests.journeys.stopping import StoppingJourney
@@ -18,8 +18,8 @@ from tests.server import ServerProcess
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """An empty database."""
-    with postgres() as url:
-        yield url
+    with postgres() as database:
+        yield database.url()
 
 
 @pytest.fixture(scope="module")

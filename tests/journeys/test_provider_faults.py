@@ -22,6 +22,7 @@ from chat.llm.scripted_steps import (
     ScriptedRequest,
     Step,
 )
+from tests.journeys.deployments import Deployment, deployed
 from tests.journeys.place import FAR_S, Place, contents
 from tests.journeys.serving import serving
 from tests.server import Frame, Person, ServerProcess, Wire
@@ -31,9 +32,12 @@ ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module")
-def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    deployment: Deployment, upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server that waits for nothing long."""
-    running = ServerProcess(
+    with deployed(
+        deployment,
         tmp_path_factory.mktemp("hasty"),
         upstream=upstream.base_url,
         AGENT_FIRST_TOKEN_TIMEOUT_S=str(FIRST_TOKEN_S),
@@ -41,8 +45,7 @@ def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -
         AGENT_BACKOFF_FIRST_S="0.2",
         AGENT_ATTEMPTS_MAX=str(ATTEMPTS),
         AGENT_RETRY_AFTER_MAX_S="20",
-    )
-    with serving(running):
+    ) as running:
         yield running
 
 

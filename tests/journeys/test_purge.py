@@ -11,7 +11,8 @@ import pytest
 from chat.llm.scripted import ScriptedServer
 from tests.journeys.place import Place
 from tests.journeys.serving import serving
-from tests.server import ROOT, Person, ServerProcess, wait_until
+from tests.processes import wait_until
+from tests.server import ROOT, Person, ServerProcess
 
 WORK_ROOT = ROOT / "var" / "work"
 SOON = {"AGENT_DELETED_KEPT_DAYS": "0.000000001", "AGENT_SANDBOX_IDLE_TIMEOUT_S": "0.001"}

@@ -32,8 +32,8 @@ from tests.journeys.tooling import (
     until_output,
     until_state,
 )
+from tests.needs import missing
 from tests.server import Person, ServerProcess
-from tests.tools.places import missing
 
 # So long that no test sees the end of it: who died is told by the lock that went with it.
 HEARTBEAT_TIMEOUT_S = "3600"

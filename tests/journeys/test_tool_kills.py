@@ -33,21 +33,18 @@ from tests.journeys.place import FAR_S, Place
 from tests.journeys.tooling import (
     Ledger,
     ModelCall,
-    Running,
     approve,
     at_work_in,
-    below,
     calling,
     calls_of,
-    is_held,
     leaving_nothing,
     own_folders,
     python,
     shell,
     site_with_tools,
-    still_running,
 )
-from tests.server import Frame, ServerProcess, Wire, wait_until
+from tests.processes import Running, below, is_held, still_running, wait_until
+from tests.server import Frame, ServerProcess, Wire
 
 KILLS = int(os.environ.get("TOOL_KILLS") or 100)
 SEED = int(os.environ.get("TOOL_KILL_SEED") or random.randrange(10**9))

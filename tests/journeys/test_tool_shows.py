@@ -13,8 +13,8 @@ import pytest
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import CallTool, Say
+from tests.journeys.deployments import Deployment, deployed
 from tests.journeys.place import Place
-from tests.journeys.serving import serving
 from tests.journeys.tooling import calling, python, serving_tools, until_output
 from tests.patient import tools as patient
 from tests.server import Frame, Person, ServerProcess, Wire
@@ -39,10 +39,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    deployment: Deployment, upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A site with tools that ask nobody."""
     folder = tmp_path_factory.mktemp("shows")
-    with serving_tools(folder, upstream.base_url, AGENT_TOOL_POLICIES="execute_python=auto") as running:
+    with serving_tools(folder, upstream.base_url, deployment, AGENT_TOOL_POLICIES="execute_python=auto") as running:
         yield running
 
 
@@ -135,10 +137,10 @@ async def told_progress(wire: Wire) -> tuple[float | None, str]:
     return frame["fraction"], frame["text"]
 
 
-async def test_how_far_a_tool_is_is_told_live_and_to_who_comes_later(upstream: ScriptedServer, tmp_path: Path) -> None:
-    site = ServerProcess(tmp_path, upstream=upstream.base_url)
-    site.environ |= patient.environ(tmp_path)
-    with serving(site):
+async def test_how_far_a_tool_is_is_told_live_and_to_who_comes_later(
+    deployment: Deployment, upstream: ScriptedServer, tmp_path: Path
+) -> None:
+    with deployed(deployment, tmp_path, upstream=upstream.base_url, **patient.environ(tmp_path)) as site:
         person = Person(site.base).log_in()
         here = Place(server=site, upstream=upstream, person=person, conversation=person.new_conversation())
         upstream.exchanges.clear()

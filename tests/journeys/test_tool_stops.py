@@ -23,7 +23,6 @@ from tests.journeys.tooling import (
     ModelCall,
     approve,
     at_work_in,
-    below,
     calling,
     calls_of,
     marked,
@@ -34,6 +33,7 @@ from tests.journeys.tooling import (
     shell,
     until_output,
 )
+from tests.processes import below
 from tests.server import ServerProcess, Wire
 
 ROUNDS = 7

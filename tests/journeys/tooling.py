@@ -11,18 +11,22 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
+
 from chat.llm.scripted_steps import CallTool, Say, Script, ScriptedRequest, Step
 from chat.tools.sandbox import install
 from chat.tools.sandbox.availability import Unavailable, find_out
+from tests.journeys.deployments import Deployment, Embedded
 from tests.journeys.serving import serving
+from tests.needs import missing
+from tests.processes import running
 from tests.server import ROOT, Frame, ServerProcess, Wire
-from tests.tools.places import missing
 
 WORK_ROOT = ROOT / "var" / "work"
 # Its rows only say who lives, and are written every second.
@@ -135,28 +139,48 @@ class Ledger:
 
 def rows(server: ServerProcess) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the site's tables, as another program reads them."""
+    url = server.environ["DATABASE_URL"]
+    if url.startswith("postgres"):
+        names, parameters = "SELECT tablename FROM pg_tables WHERE tablename LIKE %s", ("chat_%",)
+        with psycopg.connect(url) as database:
+            return _tables(database.execute, database.execute(names, parameters).fetchall())
     with closing(sqlite3.connect(f"file:{server.folder}/db.sqlite3?mode=ro", uri=True)) as database:
-        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'chat_%'")
-        tables = {name for (name,) in names.fetchall()} - {HEARTBEATS}
-        return {name: database.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in sorted(tables)}
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'chat_%'"
+        return _tables(database.execute, database.execute(names).fetchall())
 
 
-def site_with_tools(folder: Path, upstream: str, **settings: str) -> ServerProcess:
-    """A site whose rows can be looked at; not started. Skips, or fails with CI=true, where no code can be executed."""
+def _tables(execute: Callable[[Any], Any], names: list[Any]) -> dict[str, list[tuple[Any, ...]]]:
+    tables = {name for (name,) in names} - {HEARTBEATS}
+    return {name: execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in sorted(tables)}
+
+
+def can_execute_code() -> None:
+    """Skips, or fails with CI=true, where no code can be executed."""
     install.install()
     found = asyncio.run(find_out(install.PLACE))
     if isinstance(found, Unavailable):
         missing(f"{found.reason} {found.remedy}")
+
+
+def site_with_tools(folder: Path, upstream: str, **settings: str) -> ServerProcess:
+    """A site of one process whose rows can be looked at; not started."""
+    can_execute_code()
     database_url = f"sqlite:///{folder}/db.sqlite3"
     return ServerProcess(folder, upstream=upstream, command=None, DATABASE_URL=database_url, **settings)
 
 
 @contextmanager
-def serving_tools(folder: Path, upstream: str, **settings: str) -> Iterator[ServerProcess]:
-    """The same, started, and seen to end well."""
-    server = site_with_tools(folder, upstream, **settings)
-    with leaving_nothing(server), serving(server):
-        yield server
+def serving_tools(
+    folder: Path, upstream: str, deployment: Deployment | None = None, **settings: str
+) -> Iterator[ServerProcess]:
+    """The same, deployed in one way or the other, started, and seen to end well."""
+    can_execute_code()
+    with (
+        (deployment or Embedded()).site(folder, upstream=upstream, **settings) as site,
+        leaving_nothing(site),
+        serving(site),
+    ):
+        yield site
 
 
 @contextmanager
@@ -166,41 +190,10 @@ def leaving_nothing(server: ServerProcess) -> Iterator[None]:
         yield
     finally:
         server.close()
-        known = rows(server)["chat_conversation"] if (server.folder / "db.sqlite3").exists() else []
+        is_there = "sqlite" not in server.environ["DATABASE_URL"] or (server.folder / "db.sqlite3").exists()
+        known = rows(server).get("chat_conversation", []) if is_there else []
         for conversation, *_ in known:
-            shutil.rmtree(WORK_ROOT / str(uuid.UUID(conversation)), ignore_errors=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """A process as /proc shows it. `started` tells it from a later one of the same id."""
-
-    pid: int
-    parent: int
-    started: int
-    words: bytes
-
-
-def running() -> dict[int, Running]:
-    """Every process that has not ended, by its id."""
-    found = (_look(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return {each.pid: each for each in found if each is not None}
-
-
-def _look(pid: int) -> Running | None:
-    folder = Path(f"/proc/{pid}")
-    words = b""
-    try:
-        # The name comes in parentheses and may hold anything.
-        name, _, numbers = (folder / "stat").read_bytes().rpartition(b")")
-        fields = numbers.split()
-        if fields[0] in (b"Z", b"X"):
-            return None
-        with suppress(PermissionError):
-            words = b"\0".join((name, (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()))
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return Running(pid=pid, parent=int(fields[1]), started=int(fields[19]), words=words)
+            shutil.rmtree(WORK_ROOT / str(uuid.UUID(str(conversation))), ignore_errors=True)
 
 
 def marked(marker: str) -> list[int]:
@@ -217,34 +210,7 @@ def own_folders(server: ServerProcess) -> set[Path]:
     return {path.parent for path in held if path.is_relative_to(WORK_ROOT) and path.name == "lock"}
 
 
-def is_held(pid: int) -> bool:
-    """Whether each thread of a process has come to the halt that SIGSTOP asks for."""
-    try:
-        stats = [path.read_bytes() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return {stat.rpartition(b")")[2].split()[0] for stat in stats} == {b"T"}
-
-
 def at_work_in(folders: Collection[Path]) -> list[int]:
     """The processes that hold or were given one of these folders: sandboxes, and who waits to become one."""
     names = [str(folder).encode() for folder in folders]
     return [pid for pid, each in running().items() if any(name in each.words for name in names)]
-
-
-def below(pid: int) -> list[Running]:
-    """All descendants of a process."""
-    everybody = running()
-    found = {pid}
-    grown = True
-    while grown:
-        children = {each.pid for each in everybody.values() if each.parent in found}
-        grown = not children <= found
-        found |= children
-    return [everybody[each] for each in found - {pid}]
-
-
-def still_running(before: Sequence[Running]) -> list[Running]:
-    """Those of them that have not ended."""
-    now = running()
-    return [each for each in before if each.pid in now and now[each.pid].started == each.started]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from chat.tools.sandbox.availability import Available
 from chat.tools.sandbox.command import Confinement
 from chat.tools.sandbox.pool import Sandbox
 from chat.tools.sandbox.values import MIB, Limits, Outcome, SandboxSettings
+from tests.needs import missing
 
 # Small, so that an attack arrives at them soon.
 LIMITS = Limits(
@@ -51,13 +51,6 @@ async def sandbox_in(confinement: Confinement, root: Path, **settings: Any) -> A
         yield sandbox
     finally:
         await sandbox.close()
-
-
-def missing(reason: str) -> None:
-    """A part that the test needs is not there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class Said:

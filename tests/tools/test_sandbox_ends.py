@@ -16,7 +16,8 @@ import pytest
 
 from chat.tools.sandbox import install
 from chat.tools.sandbox.command import INSIDE, Confinement
-from tests.tools.places import Said, missing, sandbox_in
+from tests.needs import missing
+from tests.tools.places import Said, sandbox_in
 
 # A start takes about 0.1 s, more on a busy machine.
 LONGEST_START_S = 0.2
