@@ -93,6 +93,7 @@ class Copies:
         if text or reasoning:
             live.append(text, reasoning)
         live.write_call(flush.calling)
+        live.join()
 
     def receive_output(self, conversation_id: ConversationId, flush: OutputFlush) -> None:
         """Some output came. What does not join on is asked for."""
@@ -108,7 +109,9 @@ class Copies:
             self.healed_count += 1
             self._source.ask_for_output(conversation_id, output)
             return
-        latest = Progress(fraction=flush.fraction, text=flush.words) if flush.is_told else output.latest
+        latest = output.latest
+        if flush.is_told and (latest is None or (latest.fraction, latest.text) != (flush.fraction, flush.words)):
+            latest = Progress(fraction=flush.fraction, text=flush.words)
         output.add(flush.segments[len(output.segments) - flush.start :], latest)
 
     def see(self, seq: int, state: Conversation, messages: Sequence[Message], performer: uuid.UUID | None) -> None:
@@ -121,8 +124,11 @@ class Copies:
         if room is None:
             return
         room.seq = max(room.seq, seq)
-        room.mend_text(seq, state, messages)
         name = state.open_generation
+        if room.live is not None and room.live.is_copy and (room.live.run_id, room.live.generation_no) == name:
+            # Whoever opened it knew of it from a later event than this reader.
+            room.live.opened_seq = min(room.live.opened_seq, seq)
+        room.mend_text(seq, state, messages)
         if room.live is None and name is not None and state.run and performer not in {None, self._process_id}:
             live = _open(room, state.run.answer.message_id, *name, opened_seq=seq)
             room.mend_text(seq, state, messages)

@@ -96,7 +96,8 @@ def _written(order: Order) -> tuple[str, dict[str, Any]]:
 
 
 def _own_queue(worker: uuid.UUID) -> str:
-    return f"{QUEUE} {worker}"
+    # PostgreSQL tells of a new job on a channel of this name, for which it has room for 40 characters.
+    return f"{QUEUE} {worker.hex}"
 
 
 @jobs_app.task(name=TASK, pass_context=True)  # type: ignore[untyped-decorator]

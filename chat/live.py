@@ -34,9 +34,9 @@ class Audience(Protocol):
 class LiveText:
     """The text of one answer while it streams.
 
-    opened_seq: the event that opened it. is_copy: another process performs it. calling: the tool whose call the model
-    writes just now; empty when it writes none. attachments: what readers keep with it, such as its rendering, so that
-    it is made once and not once for each of them.
+    opened_seq: the event that opened it. is_copy: another process performs it. is_joined: that process was heard of it.
+    calling: the tool whose call the model writes just now; empty when it writes none. attachments: what readers keep
+    with it, such as its rendering, so that it is made once and not once for each of them.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class LiveText:
     ) -> None:
         self._room = room
         self.is_copy = is_copy
+        self.is_joined = not is_copy
         self.message_id = message_id
         self.run_id = run_id
         self.generation_no = generation_no
@@ -73,6 +74,12 @@ class LiveText:
             self._reasoning.write(reasoning)
             self.reasoning_length += len(reasoning)
         self._wake()
+
+    def join(self) -> None:
+        """The process that performs it was heard of it."""
+        if not self.is_joined:
+            self.is_joined = True
+            self._wake()
 
     def catch_up(self, text: str, reasoning: str = "") -> bool:
         """Add what a text that is known from elsewhere has more than this one. False when it is another text."""

@@ -6,6 +6,8 @@ all come this way. Must not know which frames a socket speaks.
 
 from __future__ import annotations
 
+import asyncio
+
 from chat.conf import Conf
 from chat.copies import Copies
 from chat.core.announcement import Announcement
@@ -19,6 +21,8 @@ from chat.web.out import Out
 
 # The list of conversations shows so many; older ones are found by search.
 LIST_LIMIT = 200
+# A word to another process and back takes some milliseconds; the rest of a text comes after this anyway.
+JOIN_TIMEOUT_S = 0.3
 RESTORING_EVENT = "conversation_restored"
 
 
@@ -125,9 +129,22 @@ class Reader:
             self._copies.see(view.seq, view.state, view.messages, view.performer)
         self._leave_outputs_of(view)
         live = self._live_of(view)
+        if live is not None and not live.is_joined:
+            await self._join(live)
         if after is None or is_too_much:
             return self._out.whole(view, live)
         return self._out.newer(view, live)
+
+    async def _join(self, live: LiveText) -> None:
+        """Wait, but not for long, until the process that writes a text has said how far it is."""
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                while not live.is_joined:
+                    await self._subscription.wait()
+        except TimeoutError:
+            pass
+        # What else came meanwhile is still to be taken.
+        self._subscription.wake()
 
     def _leave_outputs_of(self, view: View) -> None:
         """What the calls printed that are over in the view; the view has it."""
