@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -44,6 +45,8 @@ class Tab:
         # Every message id that the server ever named: it was accepted.
         self.accepted: set[str] = set()
         self.connected_count = self.gap_count = 0
+        # When a piece of an answer came (`time.monotonic()`).
+        self.heard_at_s: list[float] = []
         self.close_codes: list[int | None] = []
         self.longest_away_s = 0.0
         self._chance = chance or random.Random()
@@ -78,6 +81,32 @@ class Tab:
             return True
         return False
 
+    async def say(self, content: str, *, within_s: float = 60, **fields: Any) -> str:
+        """Send a message, with the same id again and again until the server has accepted it; its id."""
+        message_id = str(fields.pop("id", None) or uuid.uuid4())
+        deadline_s = time.monotonic() + within_s
+        while message_id not in self.accepted:
+            refused = next((error for error in self.errors if error.get("ref") == message_id), None)
+            assert refused is None, f"{content!r} was refused: {refused}"
+            assert time.monotonic() < deadline_s, f"{content!r} was not accepted within {within_s} s"
+            is_sent = await self.send(type="user_message", id=message_id, content=content, **fields)
+            # What was on its way when the socket ended may have arrived or not: the same id says it once.
+            await self._until_soon(lambda: message_id in self.accepted, within_s=ASKS_AFTER_S if is_sent else 0.2)
+        return message_id
+
+    async def _until_soon(self, is_so: Callable[[], bool], *, within_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s), self._changed:
+                await self._changed.wait_for(is_so)
+
+    async def until_idle(self, *, within_s: float = 60) -> None:
+        """Until nothing runs and nothing waits."""
+        await self.until(
+            lambda tab: tab.is_online and tab.phase == "idle" and not tab.queue,
+            within_s=within_s,
+            what="all to be done",
+        )
+
     async def until(self, is_so: Callable[[Tab], bool], *, within_s: float = 30, what: str = "") -> None:
         """Until what it shows is so."""
         try:
@@ -86,6 +115,11 @@ class Tab:
         except TimeoutError:
             raise AssertionError(f"waited {within_s} s in vain for {what or is_so}; {self.picture()}") from None
         assert not self._has_failed, f"the tab failed: {self._reading and self._reading.exception()!r}"
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of each answer, by its message."""
+        return {key: row["content"] for key, row in self.messages.items() if row["role"] == "assistant"}
 
     def picture(self) -> dict[str, Any]:
         """What it shows."""
@@ -161,6 +195,7 @@ class Tab:
     def _apply(self, frame: Frame) -> bool:
         match frame["type"]:
             case "llm_response_delta":
+                self.heard_at_s.append(time.monotonic())
                 message = self.messages.get(frame["message_id"])
                 if message is None or frame["offset"] > len(message["content"]):
                     return False

@@ -1,1 +1,1 @@
-"""An app of somebody else's, with a tool that says how far it is and waits at each step."""
+"""An app of somebody else's, with tools that wait at gates, and that leave what they did."""
