@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from chat.core import calls, events, messages, state
+from chat.core import agents, calls, events, messages, state
 from chat.core.announcement import Announcement
 from chat.core.calls import ToolCall
 from chat.core.events import Event
@@ -29,7 +29,7 @@ class StoredEventError(AgentsiteError):
 
 # Written by hand: a class can be renamed or moved, what is stored can't.
 STORED_NAMES: dict[type[Event], tuple[str, int]] = {
-    events.ConversationStarted: ("conversation_started", 1),
+    events.ConversationStarted: ("conversation_started", 2),
     events.ConversationRenamed: ("conversation_renamed", 1),
     events.ConversationDeleted: ("conversation_deleted", 1),
     events.ConversationRestored: ("conversation_restored", 1),
@@ -86,6 +86,7 @@ WORDS: dict[type[Any], dict[str, Words]] = {
     events.ToolAllowanceRevoked: {"tool": Words.NAME},
     events.ToolEnded: {"outcome": Words.NAME, "output": Words.TEXT, "result": Words.TEXT},
     events.ToolLost: {"output": Words.TEXT},
+    agents.AgentRef: {"name": Words.NAME},
     calls.Proposal: {
         "provider_id": Words.NAME,
         "tool": Words.TOOL,
@@ -102,7 +103,10 @@ ERASED_JSON = '{"erased":true}'
 _CLASSES: dict[str, type[Event]] = {name: cls for cls, (name, _) in STORED_NAMES.items()}
 
 # (name, version) -> a function that turns that version's payload into the next one's.
-_UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+_UPGRADES: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    # Before there were agents, all of them were the site's.
+    ("conversation_started", 1): lambda raw: raw | {"agent": None},
+}
 
 _PHASES: dict[str, type[state.Phase]] = {
     "idle": state.Idle,

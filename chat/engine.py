@@ -50,9 +50,9 @@ class Engine:
         self._hand_over = hand_over
         self._happening: dict[ConversationId, asyncio.Task[Committed | Repeated | Refused]] = {}
 
-    async def start(self, *, user_id: int) -> ConversationId:
-        """Open a new conversation of this user."""
-        announcement = await in_thread(commits.start_conversation, user_id=user_id, at_ms=now_ms())
+    async def start(self, *, user_id: int, agent_id: uuid.UUID | None = None) -> ConversationId:
+        """Open a new conversation of this user; agent_id: whom they chose, if they did. Raises AgentMissingError."""
+        announcement = await in_thread(commits.start_conversation, user_id=user_id, at_ms=now_ms(), agent_id=agent_id)
         self._announce(announcement)
         return announcement.state.conversation_id
 

@@ -6,6 +6,7 @@ from django.core.files.base import ContentFile
 
 from chat.bus import Bus
 from chat.conf import Conf
+from chat.core.agents import Profile
 from chat.core.calls import Artifact, ToolCall
 from chat.core.effects import RunTool, StartGeneration
 from chat.core.events import Event
@@ -13,7 +14,7 @@ from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Message
 from chat.engine import Engine
 from chat.live import LiveOutput, LiveText
-from chat.store import files, reads
+from chat.store import agents, files, reads
 from chat.store.commits import Committed
 from chat.store.threads import in_thread
 from chat.tools.registry import ToolFile
@@ -44,6 +45,9 @@ class Outside:
         self, conversation_id: ConversationId
     ) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
         return await in_thread(reads.transcript, conversation_id)
+
+    async def profile(self, conversation_id: ConversationId) -> Profile | None:
+        return await in_thread(agents.profile, conversation_id)
 
     async def save_text(
         self, conversation_id: ConversationId, order: StartGeneration, text: str, reasoning: str

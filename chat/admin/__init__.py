@@ -4,6 +4,6 @@ Knows models, and shows them read-only. What staff wish goes through the engine 
 nothing here writes a row, and nothing of the log can be changed. Must not know sockets.
 """
 
-from chat.admin import calls, conversations, events, traces
+from chat.admin import agents, calls, conversations, events, processes, traces
 
-__all__ = ["calls", "conversations", "events", "traces"]
+__all__ = ["agents", "calls", "conversations", "events", "processes", "traces"]

@@ -89,8 +89,9 @@ def show(request: HttpRequest, object_id: str, *, model_admin: ReadOnlyAdmin) ->
 
 def found(object_id: object) -> models.Conversation:
     """The row of a conversation without its snapshot. Raises Http404."""
+    rows = models.Conversation.objects.select_related("user", "agent_version__agent").defer("snapshot")
     try:
-        return models.Conversation.objects.select_related("user").defer("snapshot").get(pk=UUID(str(object_id)))
+        return rows.get(pk=UUID(str(object_id)))
     except (ValueError, models.Conversation.DoesNotExist):
         raise Http404 from None
 

@@ -56,6 +56,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         filters.WaitingFilter,
         filters.FailedFilter,
         filters.OwnerFilter,
+        filters.AgentFilter,
         filters.PutAwayFilter,
         filters.SearchFilter,
     )

@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from chat import models
 from chat.codec import PHASE_NAMES, STORED_NAMES
@@ -22,6 +23,7 @@ from chat.tools.registry import all_tools
 Rows = QuerySet[Any]
 Choice = tuple[str, Callable[[Rows], Rows]]
 IN_TEXTS = "texts"
+AGENTS_MAX = 50
 
 
 def in_words(name: str) -> str:
@@ -36,13 +38,18 @@ class Choices(admin.SimpleListFilter):
         """By its value: words, and the rows that it leaves of those that are given."""
         raise NotImplementedError
 
+    @cached_property
+    def choices_there_are(self) -> Mapping[str, Choice]:
+        """The options, looked up once a page."""
+        return self.options()
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Value and words of each choice."""
-        return [(value, words) for value, (words, _) in self.options().items()]
+        return [(value, words) for value, (words, _) in self.choices_there_are.items()]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         """The rows of the choice that was made."""
-        chosen = self.options().get(self.value() or "")
+        chosen = self.choices_there_are.get(self.value() or "")
         return queryset if chosen is None else chosen[1](queryset)
 
 
@@ -71,6 +78,20 @@ class ReviewFilter(Choices):
             "none": ("Not reviewed", _with(review_state="")),
             **{state.value: (in_words(state), _with(review_state=state.value)) for state in ReviewState},
             "since": ("Went on since its review", _with(review_state__gt="", reviewed_seq__lt=F("seq"))),
+        }
+
+
+class AgentFilter(Choices):
+    """With whom it was started. There are as many agents as staff made, so that few rows are read to know them."""
+
+    title, parameter_name = "agent", "agent"
+
+    def options(self) -> Mapping[str, Choice]:
+        """Each agent, and the site's own settings."""
+        agents = models.Agent.objects.values_list("pk", "name")[:AGENTS_MAX]
+        return {
+            "site": ("The site's settings", _with(agent_version=None)),
+            **{str(pk): (name, _with(agent_version__agent=pk)) for pk, name in agents},
         }
 
 

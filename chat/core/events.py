@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chat.core.agents import AgentRef
 from chat.core.calls import Artifact, Choice, Proposal, Scope
 from chat.core.ids import CallId, ConversationId, MessageId, RunId
 from chat.core.messages import Delivery, Failure, Telemetry
@@ -19,10 +20,14 @@ from chat.core.messages import Delivery, Failure, Telemetry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConversationStarted:
-    """A person opened a new conversation: the first event of every log, and only there."""
+    """A person opened a new conversation: the first event of every log, and only there.
+
+    agent: whom they talk with; None where the settings of the site say all of it.
+    """
 
     conversation_id: ConversationId
     at_ms: int
+    agent: AgentRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

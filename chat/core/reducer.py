@@ -58,7 +58,7 @@ def step(state: Conversation | None, event: Event) -> Step | Refused:
     if isinstance(event, ConversationStarted):
         if state is not None:
             return Refused(code=Refusal.LATE, words="The conversation has already started.")
-        return Step(state=Conversation(conversation_id=event.conversation_id))
+        return Step(state=Conversation(conversation_id=event.conversation_id, agent=event.agent))
     if state is None:
         return Refused(code=Refusal.GONE, words="There is no such conversation.")
     if isinstance(event, GenerationEvent):

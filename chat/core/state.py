@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chat.core.agents import AgentRef
 from chat.core.calls import Artifact, ToolCall
 from chat.core.effects import Effect
 from chat.core.ids import ConversationId, MessageId, RunId
@@ -112,6 +113,7 @@ Phase = Idle | Generating | Acting | Stopping
 class Conversation:
     """The snapshot.
 
+    agent: whom the person talks with, from the first event on; None where the settings of the site say all of it.
     title, is_title_given: empty until the first message names it; a name that a person gave is never replaced.
     held: why the queue waits; None when it does not, and always when it is empty.
     outcome: how the last run ended; None before the first one, and while one is active.
@@ -121,6 +123,7 @@ class Conversation:
     """
 
     conversation_id: ConversationId
+    agent: AgentRef | None = None
     title: str = ""
     is_title_given: bool = False
     is_deleted: bool = False
@@ -186,6 +189,7 @@ class Refusal(StrEnum):
     TOO_MANY_MESSAGES = "too_many_messages"
     TOO_MANY_RUNS = "too_many_runs"
     NO_TOKENS_LEFT = "no_tokens_left"
+    AGENT_OFF = "agent_off"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

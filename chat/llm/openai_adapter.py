@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Literal
 
@@ -123,15 +123,20 @@ class OpenAIModel:
         )
 
     def ask(
-        self, messages: Sequence[PromptMessage], *, tools: Sequence[ToolSpec] = ()
+        self,
+        messages: Sequence[PromptMessage],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        model: str = "",
+        whole_s: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[tuple[Chunk, ...]]]:
         """Ask for one answer. Entering starts the request; every ModelError is raised while iterating."""
         ids = CallIds(call.call_id for message in messages for call in message.calls)
         return _Answer(
             client=self._client,
-            body=self._body(messages, tools),
+            body=self._body(model or self._model, messages, tools),
             key=self._key,
-            limits=self._limits,
+            limits=self._limits if whole_s is None else replace(self._limits, whole_s=whole_s),
             decoder=AnswerDecoder(secret=self._key, ids=ids, tool_names=[tool.name for tool in tools]),
             calls=CallFilter(CallParser(tools, ids) if tools else None),
         )
@@ -140,10 +145,10 @@ class OpenAIModel:
         """Give back every connection. Nothing can be asked after that."""
         await self._client.close()
 
-    def _body(self, messages: Sequence[PromptMessage], tools: Sequence[ToolSpec]) -> bytes:
+    def _body(self, model: str, messages: Sequence[PromptMessage], tools: Sequence[ToolSpec]) -> bytes:
         if self._dialect == "text":
-            return request_body(self._model, as_text(messages, tools), ())
-        return request_body(self._model, messages, tools)
+            return request_body(model, as_text(messages, tools), ())
+        return request_body(model, messages, tools)
 
 
 class _Answer:

@@ -140,10 +140,16 @@ class Model(Protocol):
     """A model server. Safe for any number of answers at once on one event loop."""
 
     def ask(
-        self, messages: Sequence[PromptMessage], *, tools: Sequence[ToolSpec] = ()
+        self,
+        messages: Sequence[PromptMessage],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        model: str = "",
+        whole_s: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[tuple[Chunk, ...]]]:
         """Ask for one answer. tools: what the model may call; with any, calls inside the text are calls too.
 
+        model: its name; empty for that of the settings. whole_s: how long the answer may take; None for theirs.
         Iterating yields what each read of the network brought, as one tuple, so that tokens that arrive
         together cost one wake-up. The last tuple ends with `Ended`. Raises ModelError on entering or while
         iterating. Leaving the context, by any way, closes the upstream connection at once.

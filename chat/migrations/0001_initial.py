@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("auth", "0012_alter_user_first_name_max_length"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -54,6 +55,80 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Agent",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "description",
+                    models.CharField(blank=True, help_text="What people read when they choose.", max_length=300),
+                ),
+                (
+                    "is_default",
+                    models.BooleanField(default=False, help_text="Starts a conversation for which none is chosen."),
+                ),
+                (
+                    "is_enabled",
+                    models.BooleanField(
+                        default=True, help_text="Off: its conversations can be read, and nobody can write in them."
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True, help_text="Who may use it; none chosen: everybody.", to="auth.group"
+                    ),
+                ),
+            ],
+            options={"ordering": ("-is_default", "name")},
+        ),
+        migrations.CreateModel(
+            name="AgentVersion",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField(help_text="From 1.")),
+                (
+                    "model",
+                    models.CharField(blank=True, help_text="Name sent upstream; empty: the site's.", max_length=200),
+                ),
+                (
+                    "instructions",
+                    models.TextField(blank=True, help_text="What the model is told first; empty: the site's."),
+                ),
+                (
+                    "policies",
+                    models.JSONField(default=dict, help_text="Of tools by name; others are as the site has them."),
+                ),
+                ("tool_rounds_max", models.PositiveIntegerField(blank=True, help_text="Empty: the site's.", null=True)),
+                (
+                    "answer_timeout_s",
+                    models.PositiveIntegerField(blank=True, help_text="Empty: the site's.", null=True),
+                ),
+                ("made_at", models.DateTimeField()),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="chat.agent"
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("agent", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent", "number"), name="one_version_a_number"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Conversation",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -91,6 +166,16 @@ class Migration(migrations.Migration):
                 (
                     "reviewed_seq",
                     models.PositiveIntegerField(help_text="The newest event when it was last reviewed.", null=True),
+                ),
+                (
+                    "agent_version",
+                    models.ForeignKey(
+                        help_text="Empty: the site's.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="conversations",
+                        to="chat.agentversion",
+                    ),
                 ),
                 (
                     "tools_at",

@@ -24,6 +24,10 @@ ADMIN = (
     ("conversation", "close_conversation", "Can put a conversation away"),
     ("conversation", "export_conversation", "Can export conversations of others"),
     ("accesstrace", "view_accesstrace", "Can view access trace"),
+    ("agent", "view_agent", "Can view agent"),
+    ("agent", "add_agent", "Can add agent"),
+    ("agent", "change_agent", "Can change agent"),
+    ("process", "view_process", "Can view process"),
 )
 GROUPS = {"reviewer": REVIEWER, "approver": APPROVER, "admin": ADMIN}
 

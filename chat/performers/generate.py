@@ -14,6 +14,7 @@ from typing import Protocol
 from chat.clock import now_ms
 from chat.conf import Conf
 from chat.core import prompt
+from chat.core.agents import Profile, strictest
 from chat.core.calls import Policy, Proposal, ToolCall
 from chat.core.effects import StartGeneration
 from chat.core.events import (
@@ -81,6 +82,10 @@ class Outside(Protocol):
         """Every message, in order, and the calls of each answer."""
         ...
 
+    async def profile(self, conversation_id: ConversationId) -> Profile | None:
+        """What the conversation's agent is made of; None where the settings say all of it."""
+        ...
+
     async def save_text(
         self, conversation_id: ConversationId, order: StartGeneration, text: str, reasoning: str
     ) -> bool:
@@ -107,6 +112,7 @@ class Generation:
         self._outside = outside
         self._model = model
         self._tools = tools
+        self._profile = Profile(policies={})
         self._proposals: list[Proposal] = []
         self._notices: list[str] = []
         self._conf = conf
@@ -145,16 +151,22 @@ class Generation:
                 attempt += 1
 
     async def _ask(self, sink: Sink) -> TerminalEvent:
+        self._profile = await self._outside.profile(self._conversation_id) or self._profile
         transcript, calls = await self._outside.transcript(self._conversation_id)
         messages = prompt.build(
             transcript,
             calls,
-            instructions=self._conf.agent_instructions,
+            instructions=self._profile.instructions or self._conf.agent_instructions,
             answer_id=self._order.message_id,
         )
         self._asked_at_s = time.monotonic()
         try:
-            async with self._model.ask(messages, tools=self._specs()) as chunks:
+            async with self._model.ask(
+                messages,
+                tools=self._specs(),
+                model=self._profile.model,
+                whole_s=self._profile.answer_timeout_s,
+            ) as chunks:
                 saved_at_s, calling = self._asked_at_s, ""
                 async for batch in chunks:
                     text = "".join([chunk.text for chunk in batch if isinstance(chunk, Text)])
@@ -195,7 +207,7 @@ class Generation:
 
     def _specs(self) -> tuple[ToolSpec, ...]:
         """The tools that the model is told of; none once it has called often enough in this run."""
-        if self._order.generation_no > self._conf.agent_tool_rounds_max:
+        if self._order.generation_no > (self._profile.tool_rounds_max or self._conf.agent_tool_rounds_max):
             return ()
         return tuple(
             ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)
@@ -204,7 +216,8 @@ class Generation:
         )
 
     def _policy(self, tool: Tool) -> Policy:
-        return dict(self._conf.agent_tool_policies).get(tool.name, tool.policy)
+        of_the_site = dict(self._conf.agent_tool_policies).get(tool.name, tool.policy)
+        return strictest(of_the_site, self._profile.policies.get(tool.name, of_the_site))
 
     def _proposal(self, chunk: CalledTool) -> Proposal:
         tool = self._tools.get(chunk.name)

@@ -27,7 +27,7 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
-from chat.store import counts, files, quotas, seals
+from chat.store import agents, counts, files, quotas, seals
 from chat.store.log import link_of
 from chat.store.quotas import Quota
 from chat.store.rows import call_columns, message_columns, message_value, when
@@ -55,15 +55,25 @@ class Repeated:
     announcement: Announcement
 
 
-def start_conversation(*, user_id: int, at_ms: int) -> Announcement:
-    """A new conversation of this user."""
+def start_conversation(*, user_id: int, at_ms: int, agent_id: uuid.UUID | None = None) -> Announcement:
+    """A new conversation of this user, with the agent that they chose, or the one that is there for them.
+
+    Raises AgentMissingError.
+    """
     conversation_id = ConversationId(uuid.uuid4())
-    event = ConversationStarted(conversation_id=conversation_id, at_ms=at_ms)
-    result = reducer.step(None, event)
-    assert isinstance(result, Step)  # noqa: S101 - the first event of a log has nothing to be refused for
     with transaction.atomic():
+        version = agents.to_start_with(user_id, agent_id)
+        agent = None if version is None else agents.ref_of(version)
+        event = ConversationStarted(conversation_id=conversation_id, at_ms=at_ms, agent=agent)
+        result = reducer.step(None, event)
+        assert isinstance(result, Step)  # noqa: S101 - the first event of a log has nothing to be refused for
         row = models.Conversation(
-            id=conversation_id, user_id=user_id, seq=1, created_at=when(at_ms), active_at=when(at_ms)
+            id=conversation_id,
+            user_id=user_id,
+            agent_version=version,
+            seq=1,
+            created_at=when(at_ms),
+            active_at=when(at_ms),
         )
         set_snapshot(row, result.state)
         line = _append(row, event, actor_id=user_id)
@@ -104,6 +114,9 @@ def commit(
             if event.attachments and not files.are_kept(event.attachments):
                 # Taken back in another tab since they were looked up.
                 return Refused(code=Refusal.NOT_FOUND, words="One of the files is not there any more.")
+        is_off = agents.refusal(row, event)
+        if is_off is not None:
+            return is_off
         if hand_over is not None and _is_anothers(event, process_id):
             return Refused(code=Refusal.LATE, words="Another process has that order.")
         result = reducer.step(before, event)

@@ -145,6 +145,7 @@ def _check(conversation_id: UUID) -> tuple[int, int, list[str]]:
 def _compare(row: models.Conversation, fold: Fold, state: Conversation) -> list[str]:
     return [
         *_compare_snapshot(row, state),
+        *_compare_agent(row, state),
         *counts.compare(row, fold.messages, fold.calls),
         *_compare_messages(row, fold.messages),
         *_compare_calls(row, fold.calls),
@@ -166,6 +167,13 @@ def _compare_snapshot(row: models.Conversation, state: Conversation) -> list[str
     ):
         wrong.append("phase, name or deletion of the row are not what the log says")
     return wrong
+
+
+def _compare_agent(row: models.Conversation, state: Conversation) -> list[str]:
+    version = row.agent_version
+    named = None if state.agent is None else (state.agent.agent_id, state.agent.version)
+    is_named = named == (None if version is None else (version.agent_id, version.number))
+    return [] if is_named else ["the row has another agent than the log"]
 
 
 def _compare_messages(row: models.Conversation, messages: Iterable[Message]) -> list[str]:

@@ -16,11 +16,13 @@ from chat.web.out_json import call_json, message_json
 
 def as_json(view: View) -> str:
     """JSON text. `view` has every message."""
+    agent = view.state.agent
     exported: dict[str, Any] = {
         "id": view.state.conversation_id,
         "title": view.state.title,
         "created_at": view.created_at_ms,
         "seq": view.seq,
+        "agent": {"name": agent.name, "version": agent.version} if agent else None,
         "messages": [message_json(message) for message in view.messages],
         "tool_calls": [call_json(call) for call in view.calls],
         "queue": [

@@ -21,7 +21,7 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
 from chat.render import fragments, ids
-from chat.store import reads
+from chat.store import agents, reads
 from chat.store.commits import Committed
 from chat.tools import workshop
 from chat.web import exports, uploads
@@ -52,12 +52,17 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def new(request: HttpRequest) -> HttpResponse:
-    """A new conversation."""
-    return redirect("conversation", async_to_sync(_start)(_user_id(request)))
+    """A new conversation, with the agent that was chosen."""
+    try:
+        chosen = request.POST.get("agent")
+        agent_id = UUID(chosen) if chosen else None
+        return redirect("conversation", async_to_sync(_start)(_user_id(request), agent_id))
+    except (ValueError, agents.AgentMissingError):
+        return HttpResponse(f"{agents.AgentMissingError()}\n", status=400, content_type="text/plain")
 
 
-async def _start(user_id: int) -> ConversationId:
-    return await wiring.site().engine.start(user_id=user_id)
+async def _start(user_id: int, agent_id: UUID | None = None) -> ConversationId:
+    return await wiring.site().engine.start(user_id=user_id, agent_id=agent_id)
 
 
 @login_required
@@ -76,7 +81,9 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
                 "title": state.title,
                 "phase": codec.phase_name(state.phase),
                 "seq": view.seq,
+                "agent": state.agent.name if state.agent else "",
             },
+            "agents": agents.choices(user_id),
             "messages": fragments.message_contexts(view.messages, view.calls),
             "has_older": view.has_older,
             "before": view.messages[0].position if view.has_older else None,

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 
-from chat import codec
-from chat.core.events import Event, ToolApproved, ToolRejected, UnknownOutcomeResolved
+from chat import codec, models
+from chat.core.events import ConversationStarted, Event, ToolApproved, ToolRejected, UnknownOutcomeResolved
+from chat.store import agents
 from chat.store.commits import Committed, commit, start_conversation
 from tests.core.talk import CONVERSATION_ID, USER_ID
 from tests.store.kept import OWNER
@@ -29,8 +30,11 @@ def keep(log: Path) -> UUID:
     """Write a golden log into the database, wishes as those of the user with id 1; the conversation's id."""
     get_user_model().objects.get_or_create(id=USER_ID, defaults={"username": "ann"})
     first, *others = events_of(log)
+    agent = first.agent if isinstance(first, ConversationStarted) else None
+    if agent is not None:
+        agents.save(models.Agent(id=agent.agent_id, name=agent.name), {}, by_id=USER_ID)
     with mock.patch.object(uuid, "uuid4", return_value=CONVERSATION_ID):
-        start_conversation(user_id=USER_ID, at_ms=first.at_ms)
+        start_conversation(user_id=USER_ID, at_ms=first.at_ms, agent_id=agent.agent_id if agent else None)
     for event in others:
         is_wish = not hasattr(event, "run_id")
         # A decision of staff is not the owner's.

@@ -1,0 +1,152 @@
+"""Agents: whom people can talk with, and every version of what each is made of.
+
+Knows the form. What is kept, and when a change is a new version, the store knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from chat import models
+from chat.admin.listing import person_id
+from chat.core.calls import Policy
+from chat.store import agents
+from chat.tools.registry import all_tools
+
+AS_THE_SITE = ("", "As the site has it")
+POLICY_WORDS = {
+    Policy.ASK: "The owner decides each call",
+    Policy.STAFF: "Staff decide each call",
+    Policy.AUTO: "Runs unasked, where the site lets it",
+    Policy.NEVER: "Not for this agent",
+}
+TOOL_PREFIX = "tool_"
+
+if TYPE_CHECKING:
+    AgentModelForm = forms.ModelForm[models.Agent]
+    VersionTable = admin.TabularInline[models.AgentVersion, models.Agent]
+    AgentModelAdmin = admin.ModelAdmin[models.Agent]
+else:
+    AgentModelForm, VersionTable, AgentModelAdmin = forms.ModelForm, admin.TabularInline, admin.ModelAdmin
+
+
+class AgentForm(AgentModelForm):
+    """An agent with what its newest version is made of."""
+
+    model = forms.CharField(max_length=200, required=False, help_text="Name sent upstream. Empty: the site's.")
+    instructions = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 12, "cols": 80}),
+        help_text="What the model is told before each conversation. Empty: the site's.",
+    )
+    tool_rounds_max = forms.IntegerField(
+        required=False, min_value=1, help_text="How often it may call tools in one run. Empty: the site's."
+    )
+    answer_timeout_s = forms.IntegerField(
+        required=False, min_value=1, label="Answer time-out (s)", help_text="For one whole answer. Empty: the site's."
+    )
+
+    class Meta:
+        model = models.Agent
+        fields = ("name", "description", "is_default", "is_enabled", "groups")
+        labels = {"is_default": "Default", "is_enabled": "Switched on"}  # noqa: RUF012 - Django's name
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        newest = self.instance.versions.first() if self.instance.pk and not self.instance._state.adding else None
+        for name in ("model", "instructions", "tool_rounds_max", "answer_timeout_s"):
+            if newest is not None:
+                self.initial.setdefault(name, getattr(newest, name))
+        for name in all_tools():
+            self.fields[TOOL_PREFIX + name] = forms.ChoiceField(
+                required=False,
+                label=name,
+                choices=[AS_THE_SITE, *((policy.value, words) for policy, words in POLICY_WORDS.items())],
+                initial=newest.policies.get(name, "") if newest is not None else "",
+                help_text="The stricter of this and the site's own policy holds.",
+            )
+
+    def made_of(self) -> dict[str, Any]:
+        """The columns of a version, as they were filled in."""
+        given = self.cleaned_data
+        chosen = {name: given.get(TOOL_PREFIX + name) for name in all_tools()}
+        return {
+            "model": given["model"].strip(),
+            "instructions": given["instructions"],
+            "tool_rounds_max": given["tool_rounds_max"],
+            "answer_timeout_s": given["answer_timeout_s"],
+            "policies": {name: policy for name, policy in chosen.items() if policy},
+        }
+
+
+class VersionsInline(VersionTable):
+    """Every version, to be read."""
+
+    model = models.AgentVersion
+    fields = readonly_fields = (
+        "number",
+        "model",
+        "instructions",
+        "policies",
+        "tool_rounds_max",
+        "answer_timeout_s",
+        "made_by",
+        "made_at",
+    )
+    extra = 0
+    can_delete = False
+    verbose_name_plural = "versions (a conversation keeps the one that it started with)"
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """They are made by changing the agent."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What was said with one of them stays true."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever sees the agent sees them."""
+        return bool(request.user.has_perm("chat.view_agent"))
+
+
+@admin.register(models.Agent)
+class AgentAdmin(AgentModelAdmin):
+    """The list of agents, and the page of each."""
+
+    form = AgentForm
+    inlines = (VersionsInline,)
+    list_display = ("name", "description", "is_default", "is_enabled")
+    search_fields = ("name", "description")
+    filter_horizontal = ("groups",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who may use it, what it is made of, and its tools."""
+        return (
+            (None, {"fields": ("name", "description", "is_default", "is_enabled", "groups")}),
+            (
+                "What it is made of",
+                {
+                    "description": "A change is a new version, for conversations that start from then on.",
+                    "fields": ("model", "instructions", "tool_rounds_max", "answer_timeout_s"),
+                },
+            ),
+            ("Tools", {"fields": tuple(TOOL_PREFIX + name for name in all_tools())}),
+        )
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form as it is: what it has beside the row's columns is its own."""
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": AgentForm.Meta.fields})
+
+    def save_model(self, request: HttpRequest, obj: models.Agent, form: Any, change: bool) -> None:
+        """By the store, which makes a new version of what has changed."""
+        agents.save(obj, form.made_of(), by_id=person_id(request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """An agent that nobody should use is switched off; its conversations stay what they are."""
+        return False

@@ -1,0 +1,97 @@
+"""Agents in the admin: each change is a version, and none of them can be changed or removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from chat import models
+from chat.store import agents
+from tests.store.kept import Kept, make_user
+
+LIST = "/admin/chat/agent/"
+VERSIONS = {"versions-TOTAL_FORMS": "0", "versions-INITIAL_FORMS": "0"}
+
+
+def form(**fields: Any) -> dict[str, Any]:
+    """What a browser sends; `is_enabled` is ticked unless it is said otherwise."""
+    given = {"name": "Analyst", "is_enabled": "on", "model": "", "instructions": "", **VERSIONS, **fields}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def made(client: Client, **fields: Any) -> models.Agent:
+    response = client.post(f"{LIST}add/", form(**fields))
+    assert response.status_code == 302, response.context["adminform"].errors
+    return models.Agent.objects.get(name=fields.get("name", "Analyst"))
+
+
+def test_an_agent_is_made_with_its_first_version(chief: Client) -> None:
+    agent = made(chief, model="big", instructions="Be brief.", tool_execute_python="never", tool_rounds_max="3")
+    version = agent.versions.get()
+    assert (version.number, version.model, version.instructions) == (1, "big", "Be brief.")
+    assert (version.policies, version.tool_rounds_max) == ({"execute_python": "never"}, 3)
+    assert version.made_by is not None
+    assert version.made_by.get_username() == "carl"
+
+
+def test_a_change_makes_the_next_version_and_leaves_the_one_before(chief: Client) -> None:
+    agent = made(chief, instructions="Be brief.")
+    page = chief.get(f"{LIST}{agent.pk}/change/")
+    assert page.context["adminform"].form.initial["instructions"] == "Be brief."
+    chief.post(f"{LIST}{agent.pk}/change/", form(instructions="Be long."))
+    assert list(agent.versions.values_list("number", "instructions")) == [(2, "Be long."), (1, "Be brief.")]
+    shown = chief.get(f"{LIST}{agent.pk}/change/").content.decode()
+    assert "Be brief." in shown
+    assert "Be long." in shown
+
+
+def test_what_concerns_only_who_may_use_it_is_no_version(chief: Client) -> None:
+    agent = made(chief, instructions="Be brief.")
+    chief.post(f"{LIST}{agent.pk}/change/", form(instructions="Be brief.", is_enabled=None, description="Off for now"))
+    agent.refresh_from_db()
+    assert (agent.is_enabled, agent.versions.count()) == (False, 1)
+
+
+def test_a_wrong_value_is_refused_in_words_and_changes_nothing(chief: Client) -> None:
+    agent = made(chief)
+    for fields in ({"tool_rounds_max": "0"}, {"answer_timeout_s": "-1"}, {"tool_execute_python": "perhaps"}):
+        response = chief.post(f"{LIST}{agent.pk}/change/", form(instructions="Other", **fields))
+        assert response.status_code == 200
+        assert response.context["adminform"].errors
+    assert agent.versions.count() == 1
+    assert chief.post(f"{LIST}add/", form()).context["adminform"].errors["name"]
+
+
+@pytest.mark.parametrize("who", ["reviewer", "approver"])
+def test_only_the_admin_group_sees_and_makes_agents(request: pytest.FixtureRequest, chief: Client, who: str) -> None:
+    agent = made(chief)
+    client: Client = request.getfixturevalue(who)
+    assert client.get(LIST).status_code == 403
+    assert client.post(f"{LIST}{agent.pk}/change/", form(name="Mine")).status_code == 403
+    assert client.post(f"{LIST}add/", form(name="Mine")).status_code == 403
+    assert models.Agent.objects.get().name == "Analyst"
+
+
+def test_nobody_removes_an_agent_or_touches_a_version(boss: Client) -> None:
+    agent = made(boss)
+    assert boss.post(f"{LIST}{agent.pk}/delete/", {"post": "yes"}).status_code == 403
+    version = agent.versions.get()
+    forged = {"versions-TOTAL_FORMS": "1", "versions-INITIAL_FORMS": "1", "versions-0-id": str(version.pk)}
+    forged |= {"versions-0-agent": str(agent.pk), "versions-0-instructions": "Forged"}
+    boss.post(f"{LIST}{agent.pk}/change/", form(**forged, **{"versions-0-DELETE": "on"}))
+    assert agent.versions.get().instructions == ""
+
+
+def test_conversations_are_found_by_their_agent_and_say_its_version(chief: Client) -> None:
+    by_id = make_user("ann")
+    alone = Kept(by_id)
+    agent = models.Agent(name="Analyst")
+    agents.save(agent, {}, by_id=by_id)
+    with_agent = Kept(by_id)
+    for query, kept in ((str(agent.pk), with_agent), ("site", alone)):
+        found = chief.get(f"/admin/chat/conversation/?agent={query}").context["cl"].result_list
+        assert [row.pk for row in found] == [kept.conversation_id]
+    page = chief.get(f"/admin/chat/conversation/{with_agent.conversation_id}/change/").content.decode()
+    assert "Analyst, version 1" in page
