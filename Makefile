@@ -34,18 +34,22 @@ format: $(VENV)/installed-for-tests ## Format and sort
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# For every Python and every kind of machine, each file with its hash: what is installed is what was locked.
+LOCK = $(BIN)/uv pip compile --universal --generate-hashes --upgrade --quiet --no-header --no-annotate
+
 lock: $(VENV)/installed ## Write the exact versions of everything into the requirements files
-	$(BIN)/uv pip compile pyproject.toml --upgrade --no-header --no-annotate -o requirements.txt
-	$(BIN)/uv pip compile --group pyproject.toml:test -c requirements.txt --upgrade --no-header --no-annotate \
-		-o tests/requirements.txt
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) --group pyproject.toml:test -c requirements.txt -o tests/requirements.txt
+	$(LOCK) --group pyproject.toml:sandbox -o chat/tools/sandbox/requirements.txt
+	$(LOCK) --group pyproject.toml:installer -o .ci/installer.txt
 
 # uv installs in seconds what takes pip half a minute; where it can't be had, pip does.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/installer.txt
 
-INSTALL = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(1); \
-	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
+INSTALL = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes $(1); \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(1); fi
 
 $(VENV)/installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the site needs into $(VENV)…"

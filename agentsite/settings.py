@@ -43,9 +43,10 @@ if AGENTSITE.is_on_postgresql:
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
 MIDDLEWARE = [
+    # First, so that no answer goes without: no file, no redirect, no refusal.
+    "chat.web.headers.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "chat.web.headers.SecurityHeadersMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -105,13 +106,14 @@ else:
 CHANNEL_LAYERS = {"default": _LAYER}
 
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": AGENTSITE.agent_password_min_characters},
+    },
+    {"NAME": "chat.web.passwords.MaximumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
@@ -127,7 +129,13 @@ if AGENTSITE.agent_behind_tls:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # No other name under the same domain can set these.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+# From the log-in on, and not from the last visit: it is not written with each page.
+SESSION_COOKIE_AGE = int(AGENTSITE.agent_session_max_s)
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -146,6 +154,7 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # Served from where they lie, so that a start needs no collecting; a front server may do better.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 MEDIA_ROOT = BASE_DIR / "var" / "artifacts"
 
 TEST_RUNNER = "tests.runner.PytestRunner"
@@ -153,13 +162,22 @@ TEST_RUNNER = "tests.runner.PytestRunner"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"about": {"()": "chat.logs.About"}},
+    "filters": {"about": {"()": "chat.logs.About"}, "brief": {"()": "chat.logs.Brief"}},
     "formatters": {
-        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
-        "json": {"()": "chat.logs.JsonFormatter"},
+        "text": {
+            "()": "chat.logs.TextFormatter",
+            "fmt": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+            "secrets": AGENTSITE.secrets,
+        },
+        "json": {"()": "chat.logs.JsonFormatter", "secrets": AGENTSITE.secrets},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": AGENTSITE.agent_log_format, "filters": ["about"]}
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": AGENTSITE.agent_log_format,
+            "filters": ["about", "brief"],
+        }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {

@@ -11,13 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
 from chat.core.calls import Policy
 from chat.errors import ConfigurationError
 
+# A shorter one would be found in words that tell nothing.
+SECRET_MIN_CHARACTERS = 8
+# Above this, Django's own rules for passwords have nothing more to say.
+PASSWORD_MIN_CHARACTERS_MAX = 64
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -37,6 +41,8 @@ class Conf:
     csrf_trusted_origins: tuple[str, ...] = ()
     agent_instructions: str = "You are a helpful assistant. Answer in Markdown."
     agent_signup_open: bool = True
+    agent_session_max_s: float = 14 * 24 * 3600
+    agent_password_min_characters: int = 8
     agent_behind_tls: bool = False
     agent_connect_timeout_s: float = 10
     agent_first_token_timeout_s: float = 120
@@ -84,15 +90,24 @@ class Conf:
     agent_slow_reader_timeout_s: float = 10
     agent_sockets_max_per_user: int = 1000
     agent_sockets_max_per_address: int = 5000
+    agent_frames_max_per_second: float = 1000.0
     agent_proxies: int = 0
     agent_login_window_s: float = 300
     agent_login_failures_max_per_name: int = 10
     agent_login_failures_max_per_address: int = 50
     agent_signups_max_per_hour_and_address: int = 1000
+    agent_signup_failures_max_per_hour_and_address: int = 1000
     agent_messages_max_per_hour: int = 10_000
     agent_runs_max_per_user: int = 1000
     agent_tokens_max_per_day: int = 100_000_000
     agent_storage_max_mib_per_user: int = 10_240
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may read in a log or on a page."""
+        passwords = (urlsplit(url).password or "" for url in (self.database_url, self.redis_url))
+        kept = (self.openai_api_key, self.secret_key, *self.secret_key_fallbacks, *map(unquote, passwords))
+        return tuple(secret for secret in kept if len(secret) >= SECRET_MIN_CHARACTERS)
 
     @property
     def is_demo(self) -> bool:
@@ -140,6 +155,13 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
     if conf.uses_workers and not (conf.is_on_postgresql and conf.redis_url):
         fault = "needs a DATABASE_URL of PostgreSQL and a REDIS_URL"
         raise _fault("AGENT_EFFECTS", conf.agent_effects, fault, "embedded")
+    if conf.debug and conf.agent_behind_tls:
+        raise _fault(
+            "DEBUG", "true", "shows settings to whoever comes, and AGENT_BEHIND_TLS says that others do", "false"
+        )
+    if conf.agent_password_min_characters > PASSWORD_MIN_CHARACTERS_MAX:
+        text = str(conf.agent_password_min_characters)
+        raise _fault("AGENT_PASSWORD_MIN_CHARACTERS", text, f"is more than {PASSWORD_MIN_CHARACTERS_MAX}", "12")
     return conf
 
 

@@ -197,3 +197,33 @@ def test_the_example_file_as_it_is_gives_the_defaults(tmp_path: Path) -> None:
     defaults = conf(tmp_path)
     (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
     assert conf(tmp_path) == defaults
+
+
+# What should not be seen
+
+
+def test_secrets_are_known_with_the_passwords_that_stand_in_addresses(tmp_path: Path) -> None:
+    found = conf(
+        tmp_path,
+        OPENAI_API_KEY="sk-something-long",
+        SECRET_KEY="k" * 40,
+        SECRET_KEY_FALLBACKS="f" * 40,
+        DATABASE_URL="postgres://agentsite:data%2Fbase-password@localhost/agentsite",
+        REDIS_URL="redis://:redis-password@localhost:6379/0",
+    ).secrets
+    assert set(found) == {"sk-something-long", "k" * 40, "f" * 40, "data/base-password", "redis-password"}
+
+
+def test_a_password_that_is_an_ordinary_word_is_not_taken_out_of_every_line(tmp_path: Path) -> None:
+    found = conf(tmp_path, SECRET_KEY="k" * 40, REDIS_URL="redis://:redis@localhost:6379/0", OPENAI_API_KEY="none")
+    assert found.secrets == ("k" * 40,)
+
+
+def test_faults_are_not_shown_on_a_site_that_others_reach(tmp_path: Path) -> None:
+    words = fault(tmp_path, {"DEBUG": "true", "AGENT_BEHIND_TLS": "true"})
+    assert words.startswith("DEBUG: 'true' shows settings")
+    assert words.endswith("DEBUG=false")
+
+
+def test_passwords_can_not_be_asked_to_be_longer_than_they_may_be(tmp_path: Path) -> None:
+    assert "is more than 64" in fault(tmp_path, {"AGENT_PASSWORD_MIN_CHARACTERS": "65"})

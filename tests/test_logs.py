@@ -6,6 +6,10 @@ import asyncio
 import json
 import logging
 import sys
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
 
 from chat import logs
 
@@ -41,3 +45,47 @@ def test_a_fault_is_one_line_with_its_traceback() -> None:
         found = line("It failed", exc_info=True)
     assert (found["level"], found["logger"]) == ("WARNING", "chat.runner")
     assert "ZeroDivisionError: a bug" in found["traceback"]
+
+
+SECRETS = ("sk-a-key-of-16-chars", "sk-a-key-of-16", "p@ss/word of a database")
+
+
+def written(formatter: logging.Formatter, message: str, error: Exception | None = None, name: str = "x") -> str:
+    try:
+        raise error or ValueError
+    except Exception:
+        held = sys.exc_info() if error else None
+    record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, (), held)
+    assert logs.Brief().filter(record)
+    return formatter.format(record)
+
+
+@pytest.mark.parametrize("formatter", [logs.TextFormatter(secrets=SECRETS), logs.JsonFormatter(secrets=SECRETS)])
+def test_no_line_holds_a_secret_whoever_put_it_into_a_message_or_an_error(formatter: logging.Formatter) -> None:
+    said = "; ".join((*SECRETS, *(quote(secret, safe="") for secret in SECRETS)))
+    text = written(formatter, f"It said: {said}", OSError(f"no answer from {said}"))
+    assert not any(secret in text or quote(secret, safe="") in text for secret in SECRETS)
+    assert "chars" not in text
+    assert text.count(logs.HIDDEN) == 12
+    assert "no answer from" in text
+
+
+def test_what_a_stranger_sent_can_not_pass_for_lines_of_our_own() -> None:
+    text = written(logs.TextFormatter("%(levelname)s %(message)s"), "Not found: /x\nERROR all is lost\x1b[2J\x9b\r\x07")
+    first, second = text.split("\n")
+    assert first == "ERROR Not found: /x"
+    assert second == "    ERROR all is lost\\x1b[2J\\x9b\\x0d\\x07"
+
+
+def test_what_a_stranger_sent_is_no_error_of_ours() -> None:
+    formatter = logs.TextFormatter("%(levelname)s %(message)s")
+    suspicious = written(formatter, "Invalid HTTP_HOST header", OSError("x"), name="django.security.DisallowedHost")
+    assert suspicious == "WARNING Invalid HTTP_HOST header"
+    assert "Traceback" in written(formatter, "A bug", OSError("x"))
+
+
+def test_the_sites_own_log_is_made_so() -> None:
+    handler = settings.LOGGING["handlers"]["stderr"]
+    assert {"about", "brief"} <= set(handler["filters"])
+    for form in settings.LOGGING["formatters"].values():
+        assert settings.SECRET_KEY in form["secrets"]

@@ -34,6 +34,9 @@ _RESULTS_SO_FAR: Final = frozenset(
 )
 _LONGEST_RESULTS: Final = max(map(len, _RESULTS_SO_FAR))
 
+# Where any of these begins or ends, whoever wrote it.
+_ANY: Final = re.compile(rf"<(?=/?{_NS}(?:{_OUTER}|invoke|function_results)\b)")
+
 OUTER_CLOSING: Final = re.compile(rf"</{_NS}(?:{_OUTER})>")
 INVOKE_CLOSING: Final = re.compile(rf"</{_NS}invoke\s{{0,20}}>")
 PARAMETER: Final = re.compile(rf"<{_NS}parameter(\s[^<>]{{1,400}})>")
@@ -89,6 +92,11 @@ def opening(text: str, at: int, *, is_final: bool) -> Opening | bool:
     if len(text) - at <= _LONGEST_HEAD and text[at:] in _HEADS_SO_FAR:
         return True
     return _OPENING_SO_FAR.match(text, at) is not None
+
+
+def quoted(text: str) -> str:
+    """A text of somebody else's, in which no call and no result begins, not even when a model repeats it."""
+    return _ANY.sub("&lt;", text)
 
 
 def results(text: str, at: int, *, is_final: bool) -> bool | None:

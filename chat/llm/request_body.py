@@ -14,6 +14,7 @@ import msgspec
 
 from chat.core.prompt import PromptCall, PromptMessage
 from chat.llm.arguments import as_json, is_object
+from chat.llm.call_tags import quoted
 from chat.llm.port import ToolSpec
 
 # A call of a tool that does not exist is in the history too, with an error as its result; servers refuse the whole
@@ -80,6 +81,8 @@ def _message(message: PromptMessage) -> _Message:
         )
     if message.role == "tool":
         wire.tool_call_id = message.call_id
+        # Results come from files and the network. A model that repeats one must not make the calls that stand in it.
+        wire.content = quoted(message.content)
     return wire
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from chat.core.prompt import PromptCall, PromptMessage
 from chat.llm.arguments import as_json
+from chat.llm.call_tags import quoted
 from chat.llm.port import Text, ToolCall, ToolSpec
 from chat.llm.text_calls import CallParser
 
@@ -42,6 +43,8 @@ The tools, each with the JSON schema of its parameters:
 
 # Results come from files and the network. What stands in them must not look like their end.
 _RESULT_END: Final = re.compile(r"<(?=/(?:\w+:)?(?:result|function_results)\b)")
+# What people write, or paste from elsewhere, must not look like results.
+_RESULTS: Final = re.compile(r"<(?=/?(?:\w+:)?function_results\b)")
 
 # Calls of the history are the same in each request.
 _RENDERED_CALLS_MAX: Final = 2_000
@@ -57,7 +60,7 @@ def as_text(messages: Iterable[PromptMessage], tools: Sequence[ToolSpec]) -> lis
             results.append(_result(names.get(message.call_id, ""), message.content))
             continue
         _add_results(results, said)
-        content = message.content
+        content = _RESULTS.sub("&lt;", message.content) if message.role == "user" else message.content
         if message.calls:
             names |= {call.call_id: call.name for call in message.calls}
             content = "\n\n".join(filter(None, (content, _calls(message.calls))))
@@ -92,7 +95,7 @@ def _add_results(results: list[str], said: list[PromptMessage]) -> None:
 
 
 def _result(name: str, content: str) -> str:
-    escaped = _RESULT_END.sub("&lt;", content)
+    escaped = _RESULT_END.sub("&lt;", quoted(content))
     return f'<result name="{name}">\n{escaped}\n</result>'
 
 

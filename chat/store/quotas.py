@@ -30,6 +30,7 @@ class Counted(StrEnum):
     LOGIN_FAILURES_OF_ADDRESS = "login_failures_address"
     LOGIN_FAILURES_OF_NAME = "login_failures_name"
     SIGNUPS_OF_ADDRESS = "signups_address"
+    SIGNUP_FAILURES_OF_ADDRESS = "signup_failures_address"
     MESSAGES = "messages"
 
 
@@ -42,20 +43,25 @@ class Quota:
     tokens_per_day: int | None = None
 
 
-def wait_s(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime) -> int | None:
-    """How many seconds to wait where the limit is reached; None when there is room."""
-    start = _window(window_s, at)
-    tally = models.Tally.objects.filter(kind=kind.value, key=_key(key), window=start).first()
-    return None if tally is None or tally.count < limit else _left_s(start, window_s, at)
+def take(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime) -> int | None:
+    """Count one more, before it is known how it ends: of many that come at once, no more than the limit get by.
 
-
-def count(kind: Counted, key: str, *, window_s: float, at: datetime) -> None:
-    """One more. Windows that are over are forgotten on the way."""
+    None when there was room; otherwise how many seconds to wait, and nothing was counted. Windows that are over are
+    forgotten on the way.
+    """
     start = _window(window_s, at)
     with transaction.atomic():
         tally, _ = models.Tally.objects.get_or_create(kind=kind.value, key=_key(key), window=start)
-        models.Tally.objects.filter(pk=tally.pk).update(count=F("count") + 1)
         models.Tally.objects.filter(kind=kind.value, key=_key(key), window__lt=start).delete()
+        # The condition is looked at again by whoever waited for another to write.
+        is_counted = models.Tally.objects.filter(pk=tally.pk, count__lt=limit).update(count=F("count") + 1)
+    return None if is_counted else _left_s(start, window_s, at)
+
+
+def give_back(kind: Counted, key: str, *, window_s: float, at: datetime) -> None:
+    """What was taken at that time does not count after all."""
+    rows = models.Tally.objects.filter(kind=kind.value, key=_key(key), window=_window(window_s, at), count__gt=0)
+    rows.update(count=F("count") - 1)
 
 
 def forget(kind: Counted, key: str) -> None:

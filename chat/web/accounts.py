@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, views
-from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
@@ -33,33 +33,57 @@ TOO_MANY_FAILURES = "too_many_failures"
 TOO_MANY_REQUESTS = 429
 
 
+class Attempts:
+    """Tries at the password of one name: each is counted before it is made, and again not when it was right.
+
+    address: where they come from, which may not try many names either; None where somebody is logged in already.
+    """
+
+    def __init__(self, name: str, address: str | None) -> None:
+        self._conf: Conf = settings.AGENTSITE
+        self._at = datetime.now(UTC)
+        # A name may be a password, typed into the wrong field.
+        self._name = salted_hmac("login name", name.casefold()).hexdigest()
+        self._address = address
+
+    def begin(self) -> None:
+        """One more. Raises ValidationError when there were too many."""
+        conf, wait = self._conf, None
+        if self._address is not None:
+            limit = conf.agent_login_failures_max_per_address
+            wait = self._take(Counted.LOGIN_FAILURES_OF_ADDRESS, self._address, limit)
+        if wait is None:
+            wait = self._take(Counted.LOGIN_FAILURES_OF_NAME, self._name, conf.agent_login_failures_max_per_name)
+            if wait is not None:
+                self._give_back()
+        if wait is not None:
+            words = f"Too many log-ins have failed. Try again in {quotas.words_for(wait)}."
+            raise ValidationError(words, code=TOO_MANY_FAILURES)
+
+    def succeed(self) -> None:
+        """It was right: the name starts again from nothing."""
+        quotas.forget(Counted.LOGIN_FAILURES_OF_NAME, self._name)
+        self._give_back()
+
+    def _take(self, kind: Counted, key: str, limit: int) -> int | None:
+        return quotas.take(kind, key, limit=limit, window_s=self._conf.agent_login_window_s, at=self._at)
+
+    def _give_back(self) -> None:
+        if self._address is not None:
+            window_s = self._conf.agent_login_window_s
+            quotas.give_back(Counted.LOGIN_FAILURES_OF_ADDRESS, self._address, window_s=window_s, at=self._at)
+
+
 class LogInForm(AuthenticationForm):
     """Makes whoever fails too often wait: by name and by address, in all processes together."""
 
     def clean(self) -> dict[str, Any]:
         """Check name and password, where there is still an attempt."""
-        conf: Conf = settings.AGENTSITE
-        now = datetime.now(UTC)
-        window_s = conf.agent_login_window_s
-        # A name may be a password, typed into the wrong field.
-        name = salted_hmac("login name", self.cleaned_data.get("username", "").casefold()).hexdigest()
         address = addresses.of_request(self.request) if self.request else addresses.UNKNOWN
-        counted = (
-            (Counted.LOGIN_FAILURES_OF_NAME, name, conf.agent_login_failures_max_per_name),
-            (Counted.LOGIN_FAILURES_OF_ADDRESS, address, conf.agent_login_failures_max_per_address),
-        )
-        waits = [quotas.wait_s(kind, key, limit=limit, window_s=window_s, at=now) for kind, key, limit in counted]
-        longest = max((wait for wait in waits if wait is not None), default=None)
-        if longest is not None:
-            words = f"Too many log-ins have failed. Try again in {quotas.words_for(longest)}."
-            raise ValidationError(words, code=TOO_MANY_FAILURES)
-        try:
-            cleaned = super().clean()
-        except ValidationError:
-            for kind, key, _ in counted:
-                quotas.count(kind, key, window_s=window_s, at=now)
-            raise
-        quotas.forget(Counted.LOGIN_FAILURES_OF_NAME, name)
+        attempts = Attempts(self.cleaned_data.get("username", ""), address)
+        attempts.begin()
+        cleaned = super().clean()
+        attempts.succeed()
         return cleaned
 
 
@@ -107,17 +131,50 @@ class SignUp(NewUserView):
 
     def form_valid(self, form: NewUserForm) -> HttpResponse:
         """Make the user and log them in; 429 where too many come from one address."""
-        address, now = addresses.of_request(self.request), datetime.now(UTC)
-        limit = settings.AGENTSITE.agent_signups_max_per_hour_and_address
-        wait = quotas.wait_s(Counted.SIGNUPS_OF_ADDRESS, address, limit=limit, window_s=quotas.HOUR_S, at=now)
+        wait = self._take(Counted.SIGNUPS_OF_ADDRESS, settings.AGENTSITE.agent_signups_max_per_hour_and_address)
         if wait is not None:
-            words = f"Too many accounts were made from your address. Try again in {quotas.words_for(wait)}."
-            form.add_error(None, words)
+            form.add_error(None, f"Too many accounts were made from your address. Try again in {wait}.")
             return self.render_to_response(self.get_context_data(form=form), status=TOO_MANY_REQUESTS)
-        quotas.count(Counted.SIGNUPS_OF_ADDRESS, address, window_s=quotas.HOUR_S, at=now)
         response = super().form_valid(form)
         login(self.request, form.instance)
         return response
+
+    def form_invalid(self, form: NewUserForm) -> HttpResponse:
+        """Say what was wrong. That a name is taken has to be said, but not to whoever tries many."""
+        limit = settings.AGENTSITE.agent_signup_failures_max_per_hour_and_address
+        if form.has_error("username"):
+            wait = self._take(Counted.SIGNUP_FAILURES_OF_ADDRESS, limit)
+            if wait is not None:
+                form.errors.clear()
+                form.add_error(None, f"Too many sign-ups from your address have failed. Try again in {wait}.")
+                return self.render_to_response(self.get_context_data(form=form), status=TOO_MANY_REQUESTS)
+        return super().form_invalid(form)
+
+    def _take(self, kind: Counted, limit: int) -> str | None:
+        """Count one more of this address; how long to wait, in words, when there are too many."""
+        address = addresses.of_request(self.request)
+        wait = quotas.take(kind, address, limit=limit, window_s=quotas.HOUR_S, at=datetime.now(UTC))
+        return None if wait is None else quotas.words_for(wait)
+
+
+class PasswordForm(PasswordChangeForm):
+    """Asks for the old password, and as seldom as the log-in page does."""
+
+    def clean_old_password(self) -> str:
+        """Check it, where there is still an attempt."""
+        attempts = Attempts(self.user.get_username(), None)
+        attempts.begin()
+        old = super().clean_old_password()
+        attempts.succeed()
+        return old
+
+
+class Password(views.PasswordChangeView):
+    """Another password. Every other session of the same person ends with it."""
+
+    form_class = PasswordForm
+    template_name = "registration/password.html"
+    success_url = reverse_lazy("home")
 
 
 def expiry_s(session: SessionBase) -> float:

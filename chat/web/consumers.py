@@ -30,6 +30,7 @@ from chat.web import accounts, addresses, frames
 from chat.web.out import Out
 from chat.web.out_html import HtmlOut
 from chat.web.out_json import JsonOut
+from chat.web.pace import Pace, paces
 from chat.web.reader import Reader
 from chat.wiring import Site
 
@@ -61,6 +62,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _address: str
     _session_key: str | None
     _expiry: asyncio.TimerHandle | None = None
+    _pace: Pace
+    _is_too_fast = False
 
     async def connect(self) -> None:
         """Let the socket in when it is logged in, from our own page, and on a conversation of its user."""
@@ -87,6 +90,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._site.bus.unsubscribe(subscription)
             await self.close(NOT_LOGGED_IN)
             return
+        self._pace = paces.of_user(self._user_id, self._site.conf.agent_frames_max_per_second)
         self._subscription = subscription
         expiry_s = await in_thread(accounts.expiry_s, session)
         self._expiry = asyncio.get_running_loop().call_later(expiry_s, subscription.check_session)
@@ -106,7 +110,13 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Let the event happen that a frame wishes for."""
-        if self._subscription is None:
+        if self._subscription is None or self._is_too_fast:
+            return
+        if not self._pace.take():
+            self._is_too_fast = True
+            words = "You send more frames than this site takes. Wait a moment, then connect again."
+            await self.send(self._out.error(code="too_many_frames", words=words, ref=""))
+            await self.close(TOO_MANY)
             return
         try:
             if text_data is None:
@@ -191,8 +201,10 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         allowed = settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]
         if not validate_host(split_domain_port(host)[0], allowed):
             return False
+        # Behind TLS, a page that came without it may be anybody's.
+        schemes = {"https"} if settings.AGENTSITE.agent_behind_tls else {"http", "https"}
         return origin in settings.CSRF_TRUSTED_ORIGINS or (
-            urlsplit(origin).scheme in {"http", "https"} and urlsplit(origin).netloc == host
+            urlsplit(origin).scheme in schemes and urlsplit(origin).netloc == host
         )
 
     async def _write(self, subscription: Subscription, after: int | None) -> None:

@@ -23,6 +23,7 @@ urlpatterns = [
     path("search/", views.search, name="search"),
     path("accounts/login/", accounts.Login.as_view(), name="login"),
     path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    path("accounts/password/", accounts.Password.as_view(), name="password"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),

@@ -19,11 +19,18 @@ INLINE = """html => [...new DOMParser().parseFromString(html, "text/html").query
 ])"""
 
 
-@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/", NOWHERE, "/nothing/here"])
+DOORS = ("/accounts/login/", "/accounts/signup/", "/admin/login/")
+
+
+@pytest.mark.parametrize("path", [*DOORS, "/accounts/password/", "/", NOWHERE, "/nothing/here"])
 def test_every_page_has_the_policy_and_nothing_inline(visitor: Visitor, path: str) -> None:
-    if path.startswith("/accounts/"):
+    if path in DOORS:
         visitor.context.clear_cookies()
     page = visitor.context.new_page()
+    page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation', (event) =>"
+        " window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));"
+    )
     response = page.goto(path)
     assert response is not None
     policy = response.headers["content-security-policy"]
@@ -36,6 +43,8 @@ def test_every_page_has_the_policy_and_nothing_inline(visitor: Visitor, path: st
     # The markup as it was sent: what scripts do to an element is theirs.
     inline = page.evaluate(INLINE, response.text())
     assert inline == []
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.violations") == []
     is_missing = path in {NOWHERE, "/nothing/here"}
     assert response.status == (404 if is_missing else 200)
     if is_missing:

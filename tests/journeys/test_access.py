@@ -229,6 +229,31 @@ async def test_more_sockets_than_a_user_may_have_are_closed_and_those_that_are_o
             assert (await again.receive())["full"] is True
 
 
+async def test_who_sends_faster_than_the_site_takes_is_told_and_cut_off_on_every_socket(tmp_path: Path) -> None:
+    with serving(ServerProcess(tmp_path, AGENT_FRAMES_MAX_PER_SECOND="5")) as server:
+        person, bystander = Person(server.base).log_in(), Person(server.base).sign_up("bystander")
+        async with person.socket("/ws/") as one, person.socket("/ws/") as two, bystander.socket("/ws/") as other:
+            for wire in (one, two, other):
+                await wire.receive()
+            # As many as may come at once, half on each; and as many again, which pass only by the second.
+            for _ in range(100):
+                for wire in (one, two):
+                    await wire.connection.send("{}")
+            assert await one.closed() == await two.closed() == TOO_MANY
+            for wire in (one, two):
+                assert wire.frames[-1]["code"] == "too_many_frames"
+                assert "Wait a moment" in wire.frames[-1]["message"]
+            answered = sum(frame.get("code") != "too_many_frames" for frame in (*one.frames, *two.frames)) - 2
+            assert 100 <= answered < 200
+            async with person.socket("/ws/") as again:
+                await again.receive()
+                for _ in range(100):
+                    await again.connection.send("{}")
+                assert await again.closed() == TOO_MANY
+            await other.send(type="sync", after=0)
+            assert (await other.receive())["full"] is True
+
+
 async def test_a_socket_dies_with_the_password_that_it_came_with(tmp_path: Path) -> None:
     with serving(ServerProcess(tmp_path)) as server:
         staff, bystander = Person(server.base).log_in(), Person(server.base).sign_up("bystander")

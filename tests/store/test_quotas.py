@@ -122,33 +122,42 @@ class TestQuotas:
 
 @pytest.mark.django_db
 class TestTallies:
-    def wait_s(self, at: datetime, *, limit: int = 2, key: str = "here") -> int | None:
-        return quotas.wait_s(Counted.SIGNUPS_OF_ADDRESS, key, limit=limit, window_s=300, at=at)
-
-    def count(self, at: datetime) -> None:
-        quotas.count(Counted.SIGNUPS_OF_ADDRESS, "here", window_s=300, at=at)
+    def take(self, at: datetime, *, limit: int = 2, key: str = "here") -> int | None:
+        return quotas.take(Counted.SIGNUPS_OF_ADDRESS, key, limit=limit, window_s=300, at=at)
 
     def test_who_has_reached_the_limit_waits_for_the_end_of_the_window(self) -> None:
-        assert self.wait_s(NOON) is None
-        self.count(NOON)
-        assert self.wait_s(NOON) is None
-        self.count(NOON + timedelta(seconds=10))
-        assert self.wait_s(NOON + timedelta(seconds=10)) == 290
-        assert self.wait_s(NOON + timedelta(seconds=299.5)) == 1
-        assert self.wait_s(NOON, key="there") is None
-        assert self.wait_s(NOON + timedelta(seconds=300)) is None
+        assert self.take(NOON) is None
+        assert self.take(NOON + timedelta(seconds=10)) is None
+        assert self.take(NOON + timedelta(seconds=10)) == 290
+        assert self.take(NOON + timedelta(seconds=299.5)) == 1
+        assert self.take(NOON, key="there") is None
+        assert self.take(NOON + timedelta(seconds=300)) is None
+
+    def test_what_was_refused_counts_for_nothing_and_what_is_given_back_neither(self) -> None:
+        for _ in range(2):
+            self.take(NOON)
+        for _ in range(3):
+            assert self.take(NOON) is not None
+        quotas.give_back(Counted.SIGNUPS_OF_ADDRESS, "here", window_s=300, at=NOON)
+        assert self.take(NOON) is None
+        assert self.take(NOON) is not None
+
+    def test_nobody_is_given_back_what_they_did_not_take(self) -> None:
+        quotas.give_back(Counted.SIGNUPS_OF_ADDRESS, "here", window_s=300, at=NOON)
+        assert self.take(NOON, limit=1) is None
+        for _ in range(3):
+            quotas.give_back(Counted.SIGNUPS_OF_ADDRESS, "here", window_s=300, at=NOON)
+        assert [self.take(NOON, limit=1) is None for _ in range(2)] == [True, False]
 
     def test_windows_that_are_over_are_forgotten(self) -> None:
-        self.count(NOON)
-        self.count(NOON + timedelta(seconds=300))
+        self.take(NOON)
+        self.take(NOON + timedelta(seconds=300))
         assert models.Tally.objects.count() == 1
         quotas.forget_old(NOON + timedelta(days=1))
         assert models.Tally.objects.count() == 0
 
     def test_a_key_of_any_length_is_counted(self) -> None:
-        for _ in range(2):
-            quotas.count(Counted.SIGNUPS_OF_ADDRESS, "x" * 5_000, window_s=300, at=NOON)
-        assert self.wait_s(NOON, key="x" * 5_000) == 300
+        assert [self.take(NOON, key="x" * 5_000) for _ in range(3)] == [None, None, 300]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def install(venv: Path = PLACE) -> None:
     else:
         subprocess.run([python, "-m", "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
         arguments = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--compile"]
-    subprocess.run([*arguments, "-r", str(REQUIREMENTS)], check=True)  # noqa: S603
+    subprocess.run([*arguments, "--require-hashes", "-r", str(REQUIREMENTS)], check=True)  # noqa: S603
     fonts = venv / "matplotlib"
     fonts.mkdir()
     subprocess.run([python, "-I", "-c", _WARM], check=True, env={"MPLCONFIGDIR": str(fonts), "HOME": str(venv)})  # noqa: S603
