@@ -10,8 +10,8 @@ import pytest
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Say
+from tests.fleet.postgres import postgres
 from tests.journeys.place import Place
-from tests.journeys.postgres import postgres
 from tests.journeys.serving import serving
 from tests.server import Person, ServerProcess
 
@@ -30,10 +30,9 @@ def server(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def target(server: ServerProcess, tmp_path: Path) -> Iterator[ServerProcess]:
     """The same site on an empty PostgreSQL, migrated and not started."""
-    with postgres() as url:
-        moved = ServerProcess(
-            tmp_path, upstream=server.environ["OPENAI_BASE_URL"], **{**server.environ, "DATABASE_URL": url}
-        )
+    with postgres() as database:
+        moved = ServerProcess(tmp_path)
+        moved.environ = {**server.environ, "DATABASE_URL": database.url()}
         assert moved.manage("migrate").returncode == 0
         yield moved
         moved.close()
