@@ -79,7 +79,7 @@ class Conversation(models.Model):
     completion_tokens = models.PositiveBigIntegerField(default=0)
     review_state = models.CharField(max_length=20, blank=True, help_text="That of the newest review; empty before any.")
     reviewed_seq = models.PositiveIntegerField(null=True, help_text="The newest event when it was last reviewed.")
-    tools_at = models.UUIDField(null=True, help_text="The worker that last ran a tool, where its kernel lives.")
+    tools_at = models.UUIDField(null=True, help_text="The worker that runs its tools, where its kernel lives.")
 
     class Meta:
         ordering = ("-active_at", "-created_at")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need beside Python: a browser, PostgreSQL, Redis and bubblewrap. As root on Debian it installs; anywhere
-# else it says what is missing. Each test that needs one of them says so too.
+# Installs what the tests need beside Python: a browser, PostgreSQL, Redis, iproute2 and bubblewrap. As root on Debian it
+# installs; anywhere else it says what is missing. Each test that needs one of them says so too.
 set -eu
 
 missing=
@@ -8,6 +8,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 have chromium || have google-chrome || missing="$missing chromium"
 have bwrap || missing="$missing bubblewrap"
 ls /usr/lib/*/libseccomp.so.2 >/dev/null 2>&1 || missing="$missing libseccomp2"
+have ip || missing="$missing iproute2"
 have redis-server || missing="$missing redis-server"
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || have initdb || missing="$missing postgresql"
 [ -n "$missing" ] || exit 0

@@ -179,7 +179,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "tools_at",
-                    models.UUIDField(help_text="The worker that last ran a tool, where its kernel lives.", null=True),
+                    models.UUIDField(help_text="The worker that runs its tools, where its kernel lives.", null=True),
                 ),
                 (
                     "user",

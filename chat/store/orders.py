@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from datetime import timedelta
 
@@ -37,8 +38,15 @@ def untaken() -> list[tuple[models.Conversation, Order]]:
 
 
 def worker_of_tools(row: models.Conversation, *, silent_for_s: float) -> uuid.UUID | None:
-    """The worker in which a conversation's kernel lives; None when there is none, or it is not heard of."""
-    return row.tools_at if row.tools_at in workers_heard(silent_for_s=silent_for_s) else None
+    """The worker in which a conversation's kernel lives; when it is not heard of, one that is has it from now on.
+
+    None when no worker is heard of. Two in the same work folder would take its files from each other.
+    """
+    heard = workers_heard(silent_for_s=silent_for_s)
+    if heard and row.tools_at not in heard:
+        row.tools_at = random.choice(heard)  # noqa: S311 - any is as good as another
+        models.Conversation.objects.filter(id=row.id).update(tools_at=row.tools_at)
+    return row.tools_at if heard else None
 
 
 def workers_heard(*, silent_for_s: float) -> list[uuid.UUID]:

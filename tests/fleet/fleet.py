@@ -53,11 +53,11 @@ class WebProcess(ServerProcess):
     """`manage.py serve` as one of several."""
 
     def __init__(self, folder: Path, *, environ: dict[str, str], machine: Machine = HERE) -> None:
-        words = [sys.executable, "manage.py", "serve", "--host", machine.address, "--port", "{port}"]
+        words = [sys.executable, "manage.py", "serve", "--host", machine.outside, "--port", "{port}"]
         super().__init__(folder, command=[*machine.within, *words])
         self.environ = environ
-        self.address = (machine.address, self.port)
-        self.base = f"http://{machine.address}:{self.port}"
+        self.address = (machine.outside, self.port)
+        self.base = f"http://{machine.outside}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,7 +52,8 @@ class PostgresProcess(Spawned):
         )
         assert done.returncode == 0, f"initdb failed:\n{done.stdout}"
         with (data / "postgresql.conf").open("a") as written:
-            written.write(f"{SETTINGS}port = {self.port}\nlisten_addresses = '{machine.address}'\n")
+            addresses = ",".join({machine.address, machine.outside})
+            written.write(f"{SETTINGS}port = {self.port}\nlisten_addresses = '{addresses}'\n")
             written.write(f"unix_socket_directories = '{folder}'\n")
         with (data / "pg_hba.conf").open("a") as written:
             written.write("host all all samenet trust\n")

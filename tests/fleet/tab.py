@@ -91,10 +91,10 @@ class Tab:
             assert time.monotonic() < deadline_s, f"{content!r} was not accepted within {within_s} s"
             is_sent = await self.send(type="user_message", id=message_id, content=content, **fields)
             # What was on its way when the socket ended may have arrived or not: the same id says it once.
-            await self._until_soon(lambda: message_id in self.accepted, within_s=ASKS_AFTER_S if is_sent else 0.2)
+            await self.until_soon(lambda: message_id in self.accepted, within_s=ASKS_AFTER_S if is_sent else 0.2)
         return message_id
 
-    async def _until_soon(self, is_so: Callable[[], bool], *, within_s: float) -> None:
+    async def until_soon(self, is_so: Callable[[], bool], *, within_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s), self._changed:
                 await self._changed.wait_for(is_so)

@@ -262,24 +262,25 @@ async def test_a_rolling_restart_of_all_processes_under_streams_loses_nothing(si
         await asyncio.gather(*(tab.say(text) for tab, text in zip(shown, questions, strict=True)))
         for tab in shown:
             await streams_to(tab, 10)
+        finishing = [asyncio.create_task(finished(tab)) for tab in shown]
         took_s = []
         for process in reversed(site.fleet.processes):
             ended_at_s = time.monotonic()
             assert await asyncio.to_thread(process.stop, signal.SIGTERM, within_s=FAR_S) == 0
             took_s.append(time.monotonic() - ended_at_s)
             await asyncio.to_thread(process.start)
-        for tab in shown:
-            await tab.until_idle(within_s=2 * FAR_S)
+        finished_at_s = await asyncio.gather(*finishing)
         for tab, question in zip(shown, questions, strict=True):
             said = [(row["role"], row["state"], row["content"]) for row in tab.messages.values()]
             assert said == [("user", "complete", question), ("assistant", "complete", answer(question))]
         away_s = max(tab.longest_away_s for tab in shown)
         codes = {code for tab in shown for code in tab.close_codes}
-    for question in questions:
-        # Asked again only while it had not finished.
-        endings = [each.ending for each in site.upstream.exchanges if each.request.last_user_text == question]
-        assert endings[-1] is Ending.COMPLETED
-        assert Ending.COMPLETED not in endings[:-1]
+    for question, at_s in zip(questions, finished_at_s, strict=True):
+        asked = [each for each in site.upstream.exchanges if each.request.last_user_text == question]
+        assert asked[-1].ending is Ending.COMPLETED
+        assert all(each.request.arrived_at_s < at_s for each in asked), (
+            f"{question} was asked again when it had finished"
+        )
     figures.show(
         f"rolling restart under {ROLLING_STREAMS} streams: {len(site.upstream.exchanges)} questions to the model, "
         f"longest away {away_s:.1f} s, close codes {sorted(str(code) for code in codes)}"
@@ -310,7 +311,8 @@ async def test_a_worker_that_stood_still_for_too_long_changes_nothing_when_it_go
         asked_before = len(site.upstream.exchanges)
         worker.pause()
         try:
-            await there.until(lambda tab: lost(tab) != [], within_s=FAR_S, what="an outcome to be lost")
+            for tab in (here, there):
+                await tab.until(lambda tab: lost(tab) != [], within_s=FAR_S, what="an outcome to be lost")
             assert here.phase == "awaiting_approval"
             patient.open_gate(folder, "stood-still")
             for tab, _ in streams:
@@ -334,6 +336,12 @@ async def test_a_worker_that_stood_still_for_too_long_changes_nothing_when_it_go
         f"a worker that stood still: {len(held)} streams and a tool taken from it, "
         f"{len(site.upstream.exchanges) - asked_before} questions to the model since"
     )
+
+
+async def finished(tab: Tab) -> float:
+    """When this tab was told that nothing runs any more."""
+    await tab.until_idle(within_s=3 * FAR_S)
+    return time.monotonic()
 
 
 def lost(tab: Tab) -> list[str]:

@@ -85,7 +85,7 @@ async def test_two_tabs_that_approve_a_call_at_the_same_moment_run_it_once(place
         ]
         # A tab that saw a gap was told the whole instead of each event.
         assert {count for tab in taken for count in tab.values()} == {1}
-        assert taken[0].keys() | taken[1].keys() == known.keys()
+        assert taken[0].keys() | taken[1].keys() <= known.keys()
         assert here.state == there.state
         assert calls_of(there) == known
     assert len(known) == TURNS * CALLS_A_TURN
