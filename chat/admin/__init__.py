@@ -4,6 +4,13 @@ Knows models, and shows them read-only. What staff wish goes through the engine 
 nothing here writes a row, and nothing of the log can be changed. Must not know sockets.
 """
 
-from chat.admin import calls, conversations, events, traces
+from django.apps import apps
 
-__all__ = ["calls", "conversations", "events", "traces"]
+from chat.admin import calls, conversations, events, processes, traces
+
+__all__ = ["calls", "conversations", "events", "processes", "traces"]
+
+if apps.is_installed("procrastinate.contrib.django"):
+    from chat.admin import jobs
+
+    __all__ += ["jobs"]

@@ -24,6 +24,7 @@ ADMIN = (
     ("conversation", "close_conversation", "Can put a conversation away"),
     ("conversation", "export_conversation", "Can export conversations of others"),
     ("accesstrace", "view_accesstrace", "Can view access trace"),
+    ("process", "view_process", "Can view process"),
 )
 GROUPS = {"reviewer": REVIEWER, "approver": APPROVER, "admin": ADMIN}
 

@@ -14,7 +14,14 @@ print("twice", Permission.objects.filter(content_type__app_label="chat").count()
       - Permission.objects.filter(content_type__app_label="chat").values("codename").distinct().count())
 """
 REVIEWER = ["review_conversation", "view_conversation", "view_event", "view_review", "view_toolcall"]
-ADMIN = ["close_conversation", "decide_toolcall", "export_conversation", "stop_conversation", "view_accesstrace"]
+ADMIN = [
+    "close_conversation",
+    "decide_toolcall",
+    "export_conversation",
+    "stop_conversation",
+    "view_accesstrace",
+    "view_process",
+]
 EXPECTED = [
     " ".join(["admin", *sorted([*REVIEWER, *ADMIN])]),
     " ".join(["approver", *sorted([*REVIEWER, "decide_toolcall"])]),

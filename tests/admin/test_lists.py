@@ -21,7 +21,7 @@ from tests.store.kept import Kept, make_user
 
 CONVERSATIONS = "/admin/chat/conversation/"
 # How often each asks the database: session and person, count and rows, dates, actions.
-LISTS = {"conversation": 7, "toolcall": 7, "event": 4, "review": 4, "accesstrace": 4}
+LISTS = {"conversation": 7, "toolcall": 7, "event": 4, "review": 4, "accesstrace": 4, "process": 4}
 TEXTS = ("snapshot", "payload", "content", "reasoning", "output", "arguments", "artifacts")
 
 
