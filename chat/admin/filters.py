@@ -223,3 +223,24 @@ class ReviewStateFilter(Choices):
     def options(self) -> Mapping[str, Choice]:
         """Each state."""
         return {state.value: (in_words(state), _with(state=state.value)) for state in ReviewState}
+
+
+class KindFilter(Choices):
+    """What a process does."""
+
+    title, parameter_name = "kind", "kind"
+
+    def options(self) -> Mapping[str, Choice]:
+        """Each kind."""
+        return {kind: (in_words(kind), _with(kind=kind)) for kind in ("server", "web", "worker")}
+
+
+class JobStatusFilter(Choices):
+    """How far a job is."""
+
+    title, parameter_name = "status", "status"
+
+    def options(self) -> Mapping[str, Choice]:
+        """Each state in which a job is kept."""
+        kept = ("todo", "doing", "failed", "cancelled", "aborted")
+        return {status: (in_words(status), _with(status=status)) for status in kept}

@@ -151,6 +151,19 @@ class ReadOnlyAdmin(AnyAdmin):
         raise PermissionDenied
 
 
+class Lines(ReadOnlyAdmin):
+    """Rows that are read in the list and have no page of their own."""
+
+    sortable_by = ()
+    list_display_links = None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Nothing: the list says it all."""
+        raise PermissionDenied
+
+
 def may(request: HttpRequest, permission: str) -> bool:
     """Whether the person has this permission of this app."""
     return request.user.has_perm(f"chat.{permission}")

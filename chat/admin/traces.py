@@ -9,38 +9,24 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from chat import models
 from chat.admin import filters
-from chat.admin.listing import ReadOnlyAdmin, badge
+from chat.admin.listing import Lines, badge
 
 
-class _Lines(ReadOnlyAdmin):
-    """Rows that are read in the list and have no page of their own."""
-
-    ordering = ("-id",)
-    sortable_by = ()
-    list_display_links = None
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """Nothing: the list says it all."""
-        raise PermissionDenied
-
-    def _page(self, conversation_id: UUID, words: str) -> SafeString:
-        place = reverse("admin:chat_conversation_change", args=(conversation_id,))
-        return format_html('<a href="{}">{}</a>', place, words)
+def _page(conversation_id: UUID, words: str) -> SafeString:
+    place = reverse("admin:chat_conversation_change", args=(conversation_id,))
+    return format_html('<a href="{}">{}</a>', place, words)
 
 
 @admin.register(models.AccessTrace)
-class AccessTraceAdmin(_Lines):
+class AccessTraceAdmin(Lines):
     """Who looked at what."""
 
     columns = ("staff_name", "what", "conversation_id", "subject", "seq", "address", "at")
@@ -57,7 +43,7 @@ class AccessTraceAdmin(_Lines):
     @admin.display(description="conversation")
     def of_conversation(self, row: models.AccessTrace) -> SafeString:
         """Of which conversation."""
-        return self._page(row.conversation_id, str(row.conversation_id))
+        return _page(row.conversation_id, str(row.conversation_id))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -73,7 +59,7 @@ class AccessTraceAdmin(_Lines):
 
 
 @admin.register(models.Review)
-class ReviewAdmin(_Lines):
+class ReviewAdmin(Lines):
     """What staff said of conversations, every word of it."""
 
     columns = ("state", "note", "seq", "at", "conversation_id", "conversation__title", "by__username")
@@ -98,4 +84,4 @@ class ReviewAdmin(_Lines):
     @admin.display(description="conversation")
     def of_conversation(self, row: models.Review) -> SafeString:
         """Of which conversation."""
-        return self._page(row.conversation_id, str(row.conversation))
+        return _page(row.conversation_id, str(row.conversation))

@@ -13,9 +13,9 @@ from chat import models
 from tests.admin.staff import client_of, member, waiting_for_staff
 from tests.store.kept import Kept
 
-TABLES = ("conversation", "toolcall", "event", "review", "accesstrace")
+TABLES = ("conversation", "toolcall", "event", "review", "accesstrace", "process")
 REVIEWER = {"conversation", "toolcall", "event", "review"}
-ADMIN = {*REVIEWER, "accesstrace"}
+ADMIN = {*REVIEWER, "accesstrace", "process"}
 LISTED = {"reviewer": REVIEWER, "approver": REVIEWER, "admin": ADMIN}
 ACTIONS = {
     "reviewer": {"mark_reviewed", "flag"},
@@ -112,6 +112,14 @@ def test_who_is_no_staff_is_led_to_the_log_in_page(groups: None, kept: Kept) -> 
 
 def test_nobody_can_add_change_or_delete_what_is_kept_not_even_a_superuser(boss: Client, kept: Kept) -> None:
     models.Review.objects.create(conversation=kept.row, state="reviewed", seq=1, at=kept.row.created_at)
+    models.Process.objects.create(
+        id=kept.conversation_id,
+        kind="web",
+        host="here",
+        pid=1,
+        started_at=kept.row.created_at,
+        beat_at=kept.row.created_at,
+    )
     boss.get(f"{CONVERSATIONS}{kept.conversation_id}/change/")
     tables = {table: models.Conversation._meta.apps.get_model("chat", table) for table in TABLES}
     before = kept.rows(), list(models.Review.objects.values())

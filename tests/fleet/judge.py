@@ -1,4 +1,4 @@
-"""Whether a site kept its promises through a chaos run: by what people asked for, what they see, and what really ran."""
+"""Whether a site kept its promises through a chaos run: by what people asked for, what they see and what ran."""
 
 from __future__ import annotations
 
