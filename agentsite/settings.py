@@ -155,7 +155,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {"about": {"()": "chat.logs.About"}},
     "formatters": {
-        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "text": {
+            "class": "chat.logs.DiscreetFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        },
         "json": {"()": "chat.logs.JsonFormatter"},
     },
     "handlers": {

@@ -7,6 +7,8 @@ import json
 import logging
 import sys
 
+import pytest
+
 from chat import logs
 
 
@@ -41,3 +43,32 @@ def test_a_fault_is_one_line_with_its_traceback() -> None:
         found = line("It failed", exc_info=True)
     assert (found["level"], found["logger"]) == ("WARNING", "chat.runner")
     assert "ZeroDivisionError: a bug" in found["traceback"]
+
+
+@pytest.mark.parametrize(
+    "formatter", [logs.JsonFormatter(), logs.DiscreetFormatter("{levelname} {message}", style="{")]
+)
+def test_what_a_fault_quotes_is_not_written(formatter: logging.Formatter) -> None:
+    # Not in the lines that a traceback shows.
+    secret = "zebra"
+    quoting = RuntimeError(f"It is refused.\nDETAIL:  Failing row contains (1, {secret}).")
+    other = ValueError(f"beyond\n{secret}")
+    try:
+        try:
+            raise quoting
+        except RuntimeError as fault:
+            raise ExceptionGroup("several", [other, KeyError("a" * 1000)]) from fault
+    except ExceptionGroup:
+        record = logging.LogRecord("chat", logging.ERROR, __file__, 1, "%s failed: %r", (7, quoting), sys.exc_info())
+    text = formatter.format(record)
+    assert secret not in text
+    for kept in (
+        "7 failed: RuntimeError('It is refused.",
+        "RuntimeError: It is refused.",
+        "ExceptionGroup: several",
+        "ValueError: beyond",
+        "KeyError: 'aaa",
+        "test_logs.py",
+    ):
+        assert kept in text
+    assert len(text) < 3000
