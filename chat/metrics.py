@@ -6,10 +6,12 @@ said, and none takes its values from a model.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 
 from chat.core.announcement import Announcement
 from chat.core.ids import ConversationId
@@ -17,8 +19,12 @@ from chat.core.messages import MessageState, Role
 from chat.core.state import Stopping
 
 REGISTRY = CollectorRegistry()
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Stops that wait for their end here; more than ever press it at once.
 STOPS_WATCHED_MAX = 10_000
+# Whoever pressed Stop may have gone, and with them the word of its end. What is heard later was not that end; a Stop
+# that takes longer shows among the conversations by phase.
+STOP_WATCHED_S = 120.0
 
 _EVENTS = Counter("agentsite_events", "Events that this process committed.", ["event"], registry=REGISTRY)
 _ANSWERS = Counter(
@@ -74,8 +80,9 @@ def watch(announcement: Announcement) -> None:
     """One commit of any process, as far as this one hears of it: a Stop that was pressed here may end elsewhere."""
     if _stops and not isinstance(announcement.state.phase, Stopping):
         pressed_at_s = _stops.pop(announcement.state.conversation_id, None)
-        if pressed_at_s is not None:
-            _STOP_S.observe(time.monotonic() - pressed_at_s)
+        took_s = math.inf if pressed_at_s is None else time.monotonic() - pressed_at_s
+        if took_s <= STOP_WATCHED_S:
+            _STOP_S.observe(took_s)
 
 
 def gauge(name: str, words: str, read: Callable[[], float]) -> None:
@@ -87,6 +94,26 @@ def gauge(name: str, words: str, read: Callable[[], float]) -> None:
 
 
 _gauges: dict[str, Gauge] = {}
+
+
+def total(name: str, words: str, read: Callable[[], float]) -> None:
+    """The same of a figure that only grows."""
+    _totals[name] = (words, read)
+
+
+_totals: dict[str, tuple[str, Callable[[], float]]] = {}
+
+
+class _Totals:
+    """What others count, as the registry wants it."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Each of them, as it is now."""
+        for name, (words, read) in _totals.items():
+            yield CounterMetricFamily(f"agentsite_{name}", words, value=read())
+
+
+REGISTRY.register(_Totals())
 
 
 def text() -> bytes:

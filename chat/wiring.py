@@ -229,9 +229,9 @@ class Site:
         if relay is not None:
             metrics.gauge("relay_heard", "1 while the channel layer answers.", lambda: relay.is_heard)
             words = "Words for other processes that the channel layer did not take."
-            metrics.gauge("relay_dropped", words, lambda: relay.dropped_count)
+            metrics.total("relay_dropped", words, lambda: relay.dropped_count)
             words = "Gaps in what other processes said that were found and mended."
-            metrics.gauge("relay_healed", words, lambda: relay.copies.healed_count)
+            metrics.total("relay_healed", words, lambda: relay.copies.healed_count)
 
     async def purge(self) -> int:
         """Remove for good the conversations that were deleted long enough ago; how many they were."""

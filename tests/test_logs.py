@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -85,7 +86,34 @@ def test_what_a_stranger_sent_is_no_error_of_ours() -> None:
 
 
 def test_the_sites_own_log_is_made_so() -> None:
-    handler = settings.LOGGING["handlers"]["stderr"]
-    assert {"about", "brief"} <= set(handler["filters"])
-    for form in settings.LOGGING["formatters"].values():
+    made: Any = settings.LOGGING
+    assert {"about", "brief"} <= set(made["handlers"]["stderr"]["filters"])
+    for form in made["formatters"].values():
         assert settings.SECRET_KEY in form["secrets"]
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.TextFormatter("{levelname} {message}", style="{")])
+def test_what_a_fault_quotes_is_not_written(formatter: logging.Formatter) -> None:
+    # Not in the lines that a traceback shows.
+    secret = "zebra"
+    quoting = RuntimeError(f"It is refused.\nDETAIL:  Failing row contains (1, {secret}).")
+    other = ValueError(f"beyond\n{secret}")
+    try:
+        try:
+            raise quoting
+        except RuntimeError as fault:
+            raise ExceptionGroup("several", [other, KeyError("a" * 1000)]) from fault
+    except ExceptionGroup:
+        record = logging.LogRecord("chat", logging.ERROR, __file__, 1, "%s failed: %r", (7, quoting), sys.exc_info())
+    text = formatter.format(record)
+    assert secret not in text
+    for kept in (
+        "7 failed: RuntimeError('It is refused.",
+        "RuntimeError: It is refused.",
+        "ExceptionGroup: several",
+        "ValueError: beyond",
+        "KeyError: 'aaa",
+        "test_logs.py",
+    ):
+        assert kept in text
+    assert len(text) < 3000

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # A part that takes longer to answer does not.
 PATIENCE_S = 2.0
+SITE_READ = "1 when the database told the figures of the site."
 NO_WORKER = "workers: none is heard of, so messages wait (start one: python manage.py worker)"
 
 
@@ -39,8 +40,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
             kinds = await in_thread(_look, conf.agent_heartbeat_timeout_s)
         if conf.uses_workers and not kinds.get("worker"):
             said.append(NO_WORKER)
-    except Exception:
-        logger.exception("The database does not answer")
+    except Exception as fault:
+        logger.warning("The database does not answer: %r", fault)
         missing.append("database: it does not answer, or was not migrated (python manage.py migrate)")
     relay = wiring.site().relay
     if relay is not None and not relay.is_heard:
@@ -60,8 +61,13 @@ async def for_prometheus(request: HttpRequest) -> HttpResponse:
     """The figures of this process and of the whole site, for staff and for programs on this machine."""
     if not (_is_local(request) or await sync_to_async(_is_staff)(request)):
         raise Http404
-    of_the_site = await in_thread(_of_the_site)
-    return HttpResponse(metrics.text() + of_the_site.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            of_the_site = await in_thread(_of_the_site)
+    except Exception as fault:
+        logger.warning("The figures of the whole site can't be read: %r", fault)
+        of_the_site = "".join(_gauge("read", SITE_READ, "", {"": 0}))
+    return HttpResponse(metrics.text() + of_the_site.encode(), content_type=metrics.CONTENT_TYPE)
 
 
 def _is_staff(request: HttpRequest) -> bool:
@@ -85,6 +91,7 @@ def _of_the_site() -> str:
 def _lines() -> Iterator[str]:
     statuses, lag_s = figures.jobs()
     heard = figures.processes_heard(silent_for_s=settings.AGENTSITE.agent_heartbeat_timeout_s)
+    yield from _gauge("read", SITE_READ, "", {"": 1})
     yield from _gauge("conversations", "Conversations that are not idle.", "phase", figures.phases())
     yield from _gauge("queued_messages", "Messages that wait in all conversations.", "", {"": figures.queue_depth()})
     yield from _gauge("processes", "Processes that are heard of.", "kind", heard)
