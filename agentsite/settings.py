@@ -95,6 +95,8 @@ else:
         "pool": {"min_size": 1, "max_size": AGENTSITE.agent_database_threads_max + 8, "timeout": 10},
         "connect_timeout": 5,
     }
+    # What was connected before PostgreSQL was restarted is found out before it is used.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if AGENTSITE.redis_url:

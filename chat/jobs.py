@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, assert_never
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from procrastinate.contrib.django import app as jobs_app
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Status
 from procrastinate.worker import Worker
@@ -162,15 +163,22 @@ class JobLoop:
 
     async def mend(self) -> None:
         """Remove jobs of workers that died, and bring orders anew that lost their job."""
+        # The manager asks in a thread whose connection nobody else sees to: one that broke would stay broken.
+        await sync_to_async(close_old_connections)()
         manager = jobs_app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=self._silent_for_s):
-            await manager.finish_job(job, Status.ABORTED, delete_job=True)
+            try:
+                await manager.finish_job(job, Status.ABORTED, delete_job=True)
+            except ConnectorException as fault:
+                # Mostly another worker was first; what else it may be, the next look finds again.
+                logger.info("Job %s was not removed: %s", job.id, fault.__cause__ or fault)
         count = await in_thread(hand_over_again, silent_for_s=self._silent_for_s)
         if count:
             logger.warning("%s orders had lost their jobs and were left anew", count)
 
     async def forget_old(self) -> None:
         """Remove jobs that ended long ago."""
+        await sync_to_async(close_old_connections)()
         await jobs_app.job_manager.delete_old_jobs(
             nb_hours=KEPT_H, include_failed=True, include_cancelled=True, include_aborted=True
         )

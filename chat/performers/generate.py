@@ -6,10 +6,13 @@ Knows back-off, text in flight and what an answer took. Must not know sockets, o
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
+
+from django.db import InterfaceError, OperationalError
 
 from chat.clock import now_ms
 from chat.conf import Conf
@@ -32,6 +35,8 @@ from chat.core.messages import Failure, Message, Telemetry
 from chat.llm.port import CallBegun, Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
 from chat.llm.port import ToolCall as CalledTool
 from chat.tools.registry import ArgumentsError, Tool
+
+logger = logging.getLogger(__name__)
 
 # Longer than any tool's name; a model may write anything there.
 TOOL_NAME_LIMIT_CHARACTERS = 200
@@ -127,6 +132,14 @@ class Generation:
 
     async def perform(self) -> TerminalEvent:
         """Ask, again after back-off where that may help, and return how it ended."""
+        try:
+            return await self._perform()
+        except (OperationalError, InterfaceError) as fault:
+            # Nobody knows whether the last word was kept. The run is no worse off than with a process that died.
+            logger.warning("Run %s lost the database and is asked again: %s", self._order.run_id, fault)
+            return self._lost()
+
+    async def _perform(self) -> TerminalEvent:
         attempt = 1
         while True:
             started = GenerationStarted(
@@ -301,18 +314,21 @@ class Generation:
         One that is alone saves the text for its own next start.
         """
         if self._conf.uses_workers:
-            return GenerationLost(
-                run_id=self._order.run_id,
-                generation_no=self._order.generation_no,
-                text=self._sink.since(0) if self._sink else "",
-                can_ask_again=True,
-                at_ms=now_ms(),
-            )
+            return self._lost()
         if self._sink is not None and (self._sink.length or self._sink.reasoning_length):
             await self._outside.save_text(
                 self._conversation_id, self._order, self._sink.since(0), self._sink.reasoning_since(0)
             )
         return None
+
+    def _lost(self) -> TerminalEvent:
+        return GenerationLost(
+            run_id=self._order.run_id,
+            generation_no=self._order.generation_no,
+            text=self._sink.since(0) if self._sink else "",
+            can_ask_again=True,
+            at_ms=now_ms(),
+        )
 
     def _failed(self, failure: Failure) -> TerminalEvent:
         return GenerationFailed(

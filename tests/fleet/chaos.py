@@ -67,10 +67,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600, help="how long something happens every few seconds")
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="replays the same faults")
     parser.add_argument("--conversations", type=int, default=CONVERSATIONS)
+    parser.add_argument("--logs", type=Path, help="an empty folder in which the logs of all processes stay")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)  # noqa: T201 - also when it is broken off
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, start_in_thread(lambda request: ()) as upstream:
-        folder = Path(name)
+        folder = options.logs or Path(name)
         settings = SETTINGS | patient.environ(folder)
         with ground(folder, upstream, settings, webs=WEBS, workers=WORKERS) as site:
             lines = asyncio.run(

@@ -36,7 +36,9 @@ async def judge(site: Ground, talks: Sequence[Talk], people: Sequence[Person], f
         for person in people:
             fresh = await fresh_picture(person, talk.conversation)
             for tab in talk.tabs:
-                assert tab.picture() == fresh, f"a tab of talk {talk.number} shows something else than a fresh one"
+                shown = tab.picture()
+                wrong = {key: (shown[key], fresh[key]) for key in shown if shown[key] != fresh[key]}
+                assert not wrong, f"talk {talk.number}: what a tab shows, and what a fresh one does: {wrong}"
             _page_shows(person, talk.conversation, fresh)
         rows = [tuple(row) for row in site.rows(TRANSCRIPT, talk.conversation)]
         kinds += _answered_once(talk, rows)
@@ -81,26 +83,26 @@ def _answered_once(talk: Talk, rows: Sequence[Any]) -> Counter[str]:
     assert missing <= talk.withdrawn, f"talk {talk.number} lost {[talk.said[key] for key in missing]}"
     kinds["withdrawn"] = len(missing)
     replies = Counter(row[3] for row in rows if row[1] == "assistant" and row[2] == "complete")
-    for number, (message_id, role, _, content, run_id) in enumerate(rows):
+    for number, (message_id, role, _, content, _) in enumerate(rows):
         if role != "user":
             continue
         assert content == talk.said[message_id]
         count = replies[answer(content)]
-        # What answers it: all that the model said until the next message that began a run of its own.
-        said = [row for row in rows[number + 1 :] if row[1] == "assistant" and row[4] == run_id]
-        states = [row[2] for row in said]
         assert count <= 1, f"{content!r} was answered {count} times"
-        assert said, f"{content!r} was never answered"
+        later = rows[number + 1 :]
+        run_id = next((row[4] for row in later if row[1] == "assistant"), None)
+        assert run_id is not None, f"{content!r} was never answered"
+        of_run = [index for index, row in enumerate(later) if row[4] == run_id]
         if count:
             kinds["answered"] += 1
-        elif states[-1] == "interrupted":
+        elif later[of_run[-1]][2] == "interrupted":
             kinds["stopped"] += 1
         else:
-            # Another message of the same run came before the last words.
-            later = [row[3] for row in rows[number + 1 :] if row[1] == "user" and row[4] == run_id]
-            assert later, f"{content!r} has no answer: {said}"
+            # Another message joined its run before the last words.
+            joined = [row for row in later[: of_run[-1]] if row[1] == "user"]
+            assert joined, f"{content!r} has no answer: {later}"
             kinds["steered"] += 1
-    assert kinds["stopped"] <= talk.stops * 2, f"talk {talk.number} was stopped {kinds['stopped']} times"
+    assert kinds["stopped"] <= 2 * talk.stops, f"talk {talk.number} was stopped {kinds['stopped']} times"
     assert "failed" not in {row[2] for row in rows}
     return kinds
 

@@ -126,12 +126,18 @@ class Talk:
     async def _until_done(self) -> None:
         """Until nothing runs and nothing waits; what a stop holds is let go on."""
         tab = self.tabs[0]
+
+        def is_done() -> bool:
+            # Another tab may have said something of which this one has not heard.
+            knows_all = set(self.said) - self.withdrawn <= tab.accepted
+            return tab.is_online and knows_all and tab.phase == "idle" and not tab.queue
+
         deadline = asyncio.get_running_loop().time() + FAR_S
-        while not (tab.is_online and tab.phase == "idle" and not tab.queue):
+        while not is_done():
             assert asyncio.get_running_loop().time() < deadline, f"talk {self.number} hangs: {tab.picture()}"
             if tab.phase == "idle" and tab.queue and tab.held:
                 await tab.send(type="queue_resume")
-            await tab.until_soon(lambda: tab.phase == "idle" and not tab.queue, within_s=1)
+            await tab.until_soon(is_done, within_s=1)
 
     async def _answer_questions(self) -> None:
         """Say yes to what waits, and decide on what was lost, as often as it is asked."""
