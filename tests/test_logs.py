@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -85,7 +86,7 @@ def test_what_a_stranger_sent_is_no_error_of_ours() -> None:
 
 
 def test_the_sites_own_log_is_made_so() -> None:
-    handler = settings.LOGGING["handlers"]["stderr"]
-    assert {"about", "brief"} <= set(handler["filters"])
-    for form in settings.LOGGING["formatters"].values():
+    found: dict[str, Any] = settings.LOGGING
+    assert {"about", "brief"} <= set(found["handlers"]["stderr"]["filters"])
+    for form in found["formatters"].values():
         assert settings.SECRET_KEY in form["secrets"]
