@@ -45,6 +45,7 @@ if AGENTSITE.is_on_postgresql:
 MIDDLEWARE = [
     # First, so that no answer goes without: no file, no redirect, no refusal.
     "chat.web.headers.SecurityHeadersMiddleware",
+    "chat.web.forms.readable_forms",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "[secret]"
+# From this status on, a request that failed is the server's fault.
+OUR_FAULT = 500
 # Those that a terminal obeys.
 CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 # What PostgreSQL puts before the values that a fault is about: the row that it refused, with all its text.
@@ -46,7 +48,8 @@ class Brief(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never leaves one out."""
-        if record.name.startswith("django.security"):
+        is_request = record.name == "django.request" and getattr(record, "status_code", OUR_FAULT) < OUR_FAULT
+        if is_request or record.name.startswith("django.security"):
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
             record.exc_info = record.exc_text = None
         return True

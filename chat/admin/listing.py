@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -88,6 +89,14 @@ class BoundedList(ChangeList):
 
     is_bounded = False
     searched = ""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        """What the address asks for, where it can be asked for."""
+        try:
+            return super().get_filters(request)
+        except OverflowError as fault:
+            # A year that no clock reaches.
+            raise IncorrectLookupParameters(fault) from fault
 
     def get_results(self, request: HttpRequest) -> None:
         """The rows of this page."""

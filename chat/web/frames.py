@@ -26,6 +26,8 @@ FRAME_LIMIT_CHARACTERS = 12 * CONTENT_LIMIT_CHARACTERS + 16_000
 # More than any queue holds; keeps numbers within what every database and client can hold.
 POSITION_MAX = 1_000_000
 REF_LIMIT_CHARACTERS = 100
+# A fault quotes the value that it is about, which may be as long as a frame.
+FAULT_LIMIT_CHARACTERS = 300
 ATTACHMENTS_MAX = 20
 # Far less than what parsers follow, also deep inside of others' calls; far more than a person writes.
 ARGUMENTS_DEPTH_MAX = 64
@@ -161,6 +163,10 @@ Frame = Wish | Sync
 TYPES = tuple(sorted(str(frame.__struct_config__.tag) for frame in Frame.__args__))
 
 
+def _shortened(words: str) -> str:
+    return words if len(words) <= FAULT_LIMIT_CHARACTERS else f"{words[: FAULT_LIMIT_CHARACTERS - 1]}…"
+
+
 def parse(text: str) -> Frame:
     """The frame that a client sent. Raises FrameError."""
     if len(text) > FRAME_LIMIT_CHARACTERS:
@@ -182,7 +188,8 @@ def parse(text: str) -> Frame:
             # Numbers that can't be written again are found here, not in the store.
             msgspec.json.encode(frame.arguments)
     except (msgspec.ValidationError, RecursionError, OverflowError) as fault:
-        raise FrameError("invalid_frame", f"The frame {raw['type']} is not right: {fault}.", ref) from None
+        words = _shortened(str(fault))
+        raise FrameError("invalid_frame", f"The frame {raw['type']} is not right: {words}.", ref) from None
     for written in texts:
         _check_text(written, ref)
     if isinstance(frame, UserMessage) and frame.id is not None and frame.id.version == OWN_VERSION:

@@ -37,6 +37,11 @@ def _user_id(request: HttpRequest) -> int:
     return int(user.pk)
 
 
+def nowhere(request: HttpRequest, **_: object) -> HttpResponse:
+    """Nothing is here."""
+    raise Http404
+
+
 @login_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:

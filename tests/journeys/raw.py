@@ -55,24 +55,31 @@ def request(
     return b"\r\n".join((*lines, b"", body))
 
 
-def ask(base: str, sent: bytes, *, within_s: float = FAR_S, then_closes: bool = False) -> list[Answer]:
-    """Everything that comes back until the server closes, or until it has answered and is asked to hurry.
+def ask(base: str, sent: bytes, *, hurry_s: float = FAR_S) -> list[Answer]:
+    """Everything that comes back until the server closes.
 
-    then_closes: nothing is sent any more, and the server is told so.
+    hurry_s: when nothing comes for so long, it is told that nothing more will be sent, and has to close.
     """
     place = urlsplit(base)
-    with socket.create_connection((place.hostname or "", place.port or 80), timeout=within_s) as wire:
-        received = b""
+    received: list[bytes] = []
+    with socket.create_connection((place.hostname or "", place.port or 80), timeout=hurry_s) as wire:
         try:
             wire.sendall(sent)
-            if then_closes:
+            try:
+                _receive(wire, received)
+            except TimeoutError:
                 wire.shutdown(socket.SHUT_WR)
-            while piece := wire.recv(1 << 16):
-                received += piece
+                wire.settimeout(FAR_S)
+                _receive(wire, received)
         except ConnectionError:
             # It had enough, and said so before; what it said was read as far as it came.
             pass
-    return list(_answers(received))
+    return list(_answers(b"".join(received)))
+
+
+def _receive(wire: socket.socket, received: list[bytes]) -> None:
+    while piece := wire.recv(1 << 16):
+        received.append(piece)
 
 
 def _answers(received: bytes) -> Iterator[Answer]:

@@ -80,3 +80,19 @@ def test_a_fault_of_ours_shows_a_page_that_tells_nothing_of_it(
     assert b"Something broke" in response.content
     for told in (settings.SECRET_KEY.encode(), b"Traceback", b"RuntimeError", b"a bug", b"/chat/"):
         assert told not in response.content
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "latin-1", "utf-16"])
+def test_a_form_in_another_encoding_is_refused_in_words(client: Client, charset: str) -> None:
+    kind = f"application/x-www-form-urlencoded; charset={charset}"
+    response = client.post("/accounts/password/", b"a=b", content_type=kind)
+    assert (response.status_code, response.content) == (400, b"Forms are sent as UTF-8.\n")
+    assert response["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/admin/r/1/x/", 404), ("/admin/chat/conversation/?active_at__year=99999999999", 302)],
+)
+def test_nonsense_in_the_admin_is_no_fault_of_the_server(client: Client, path: str, status: int) -> None:
+    assert client.get(path).status_code == status
