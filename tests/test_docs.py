@@ -142,3 +142,23 @@ async def test_the_subscriber_of_the_readme_works_as_it_stands(
     state = Conversation(conversation_id=conversation_id, title="A greeting")
     bus.announce(Announcement(user_id=1, seq=4, event_type="llm_response_completed", state=state, messages=(answer,)))
     assert capsys.readouterr().out == "A greeting 5 ms\n"
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    page = (ROOT / ".github/docs/asvs.md").read_text()
+    named = re.findall(r"`((?:\w+/)*test_\w+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 60
+    for file, name in named:
+        text = (ROOT / "tests" / file).read_text()
+        assert not name or re.search(rf"(def|class) {name}\b", text), f"{file}::{name}"
+
+
+def test_every_rule_of_the_security_page_says_what_holds_it_or_why_not() -> None:
+    page = (ROOT / ".github/docs/asvs.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| \d", line)]
+    assert len(rows) > 100
+    for row in rows:
+        _, rule, asked, held, _ = row.split("|")
+        assert rule.strip()
+        assert asked.strip()
+        assert len(held.strip()) > 10, row
