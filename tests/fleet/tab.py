@@ -152,7 +152,8 @@ class Tab:
                             await self._take(await wire.receive(within_s=COMES_IN_WITHIN_S))
                             self._wire = wire
                             self.connected_count += 1
-                            self.longest_away_s = max(self.longest_away_s, time.monotonic() - away_since_s)
+                            if self.connected_count > 1:
+                                self.longest_away_s = max(self.longest_away_s, time.monotonic() - away_since_s)
                             delay_s = FIRST_DELAY_S
                             await self._read(wire)
                         finally:
