@@ -105,8 +105,12 @@ class Relay:
                     await self._words.join()
             except TimeoutError:
                 logger.warning("The channel layer did not take the last words")
-        for task in self._tasks:
-            task.cancel()
+        pending = set(self._tasks)
+        while pending:
+            # Again, where the layer's client took the word for a time-out of its own.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=RETRY_DELAY_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
