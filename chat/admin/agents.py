@@ -25,6 +25,11 @@ POLICY_WORDS = {
     Policy.NEVER: "Not for this agent",
 }
 TOOL_PREFIX = "tool_"
+# As much as a person may say in one message.
+INSTRUCTIONS_MAX_CHARS = 32_000
+# More calls than anybody would wait for, and a day.
+TOOL_ROUNDS_MAX = 1_000
+ANSWER_TIMEOUT_MAX_S = 86_400
 
 if TYPE_CHECKING:
     AgentModelForm = forms.ModelForm[models.Agent]
@@ -41,14 +46,22 @@ class AgentForm(AgentModelForm):
     instructions = forms.CharField(
         required=False,
         strip=False,
+        max_length=INSTRUCTIONS_MAX_CHARS,
         widget=forms.Textarea(attrs={"rows": 12, "cols": 80}),
         help_text="What the model is told before each conversation. Empty: the site's.",
     )
     tool_rounds_max = forms.IntegerField(
-        required=False, min_value=1, help_text="How often it may call tools in one run. Empty: the site's."
+        required=False,
+        min_value=1,
+        max_value=TOOL_ROUNDS_MAX,
+        help_text="How often it may call tools in one run. Empty: the site's.",
     )
     answer_timeout_s = forms.IntegerField(
-        required=False, min_value=1, label="Answer time-out (s)", help_text="For one whole answer. Empty: the site's."
+        required=False,
+        min_value=1,
+        max_value=ANSWER_TIMEOUT_MAX_S,
+        label="Answer time-out (s)",
+        help_text="For one whole answer. Empty: the site's.",
     )
 
     class Meta:
@@ -58,7 +71,11 @@ class AgentForm(AgentModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        newest = self.instance.versions.first() if self.instance.pk and not self.instance._state.adding else None
+        newest = None if self.instance._state.adding else self.instance.versions.first()
+        # A tool whose app is away for a while must not come back as one that is allowed.
+        self.policies_of_others = {
+            name: policy for name, policy in (newest.policies.items() if newest else ()) if name not in all_tools()
+        }
         for name in ("model", "instructions", "tool_rounds_max", "answer_timeout_s"):
             if newest is not None:
                 self.initial.setdefault(name, getattr(newest, name))
@@ -77,10 +94,11 @@ class AgentForm(AgentModelForm):
         chosen = {name: given.get(TOOL_PREFIX + name) for name in all_tools()}
         return {
             "model": given["model"].strip(),
-            "instructions": given["instructions"],
+            # Browsers end each line with two characters, whatever stood there.
+            "instructions": given["instructions"].replace("\r\n", "\n"),
             "tool_rounds_max": given["tool_rounds_max"],
             "answer_timeout_s": given["answer_timeout_s"],
-            "policies": {name: policy for name, policy in chosen.items() if policy},
+            "policies": self.policies_of_others | {name: policy for name, policy in chosen.items() if policy},
         }
 
 

@@ -69,6 +69,7 @@ def show(request: HttpRequest, object_id: str, *, model_admin: ReadOnlyAdmin) ->
         "opts": model_admin.opts,
         "title": str(row),
         "row": row,
+        "agent": view.state.agent,
         "phase": in_words(row.phase),
         "seq": view.seq,
         "seen": as_seen(view.state, shown, calls, seq=view.seq),
@@ -89,7 +90,7 @@ def show(request: HttpRequest, object_id: str, *, model_admin: ReadOnlyAdmin) ->
 
 def found(object_id: object) -> models.Conversation:
     """The row of a conversation without its snapshot. Raises Http404."""
-    rows = models.Conversation.objects.select_related("user", "agent_version__agent").defer("snapshot")
+    rows = models.Conversation.objects.select_related("user").defer("snapshot")
     try:
         return rows.get(pk=UUID(str(object_id)))
     except (ValueError, models.Conversation.DoesNotExist):

@@ -35,7 +35,10 @@ def as_json(view: View) -> str:
 
 def as_markdown(view: View) -> str:
     """Markdown text. `view` has every message."""
+    agent = view.state.agent
     parts = [f"# {view.state.title or 'New conversation'}"]
+    if agent is not None:
+        parts.append(f"With {agent.name}, version {agent.version}")
     for message in view.messages:
         state = "" if message.state.value == "complete" else f" ({message.state.value})"
         parts.append(f"## {message.role.value.capitalize()}{state}\n\n{message.content}")

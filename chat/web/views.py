@@ -63,7 +63,7 @@ def new(request: HttpRequest) -> HttpResponse:
         agent_id = UUID(chosen) if chosen else None
         return redirect("conversation", async_to_sync(_start)(_user_id(request), agent_id))
     except (ValueError, agents.AgentMissingError):
-        return HttpResponse(f"{agents.AgentMissingError()}\n", status=400, content_type="text/plain")
+        return render(request, "chat/agent_missing.html", {"words": str(agents.AgentMissingError())}, status=400)
 
 
 async def _start(user_id: int, agent_id: UUID | None = None) -> ConversationId:
@@ -86,7 +86,7 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
                 "title": state.title,
                 "phase": codec.phase_name(state.phase),
                 "seq": view.seq,
-                "agent": state.agent.name if state.agent else "",
+                "agent": state.agent,
             },
             "agents": agents.choices(user_id),
             "messages": fragments.message_contexts(view.messages, view.calls),

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from chat import models
+from chat.admin.agents import INSTRUCTIONS_MAX_CHARS
 from chat.store import agents
 from tests.store.kept import Kept, make_user
 
@@ -54,10 +55,35 @@ def test_what_concerns_only_who_may_use_it_is_no_version(chief: Client) -> None:
     assert (agent.is_enabled, agent.versions.count()) == (False, 1)
 
 
+def test_what_a_browser_sends_back_unchanged_is_no_version(chief: Client) -> None:
+    agent = made(chief, instructions="Be brief.\r\nBe kind.", tool_execute_python="staff", tool_rounds_max="3")
+    assert agent.versions.get().instructions == "Be brief.\nBe kind."
+    sent_back = form(instructions="Be brief.\r\nBe kind.", tool_execute_python="staff", tool_rounds_max="3")
+    chief.post(f"{LIST}{agent.pk}/change/", sent_back)
+    assert agent.versions.count() == 1
+
+
+def test_the_policy_of_a_tool_that_is_not_installed_now_is_kept(chief: Client) -> None:
+    agent = made(chief)
+    agents.save(agent, {"policies": {"away": "never"}}, by_id=make_user("ann"))
+    chief.post(f"{LIST}{agent.pk}/change/", form(tool_execute_python="staff"))
+    newest = agent.versions.first()
+    assert newest is not None
+    assert newest.policies == {"away": "never", "execute_python": "staff"}
+
+
+HUGE = "9" * 30
+WRONG = (
+    *({"tool_rounds_max": text} for text in ("0", HUGE)),
+    *({"answer_timeout_s": text} for text in ("-1", HUGE)),
+    *({"tool_execute_python": "perhaps"}, {"instructions": "x" * (INSTRUCTIONS_MAX_CHARS + 1)}),
+)
+
+
 def test_a_wrong_value_is_refused_in_words_and_changes_nothing(chief: Client) -> None:
     agent = made(chief)
-    for fields in ({"tool_rounds_max": "0"}, {"answer_timeout_s": "-1"}, {"tool_execute_python": "perhaps"}):
-        response = chief.post(f"{LIST}{agent.pk}/change/", form(instructions="Other", **fields))
+    for fields in WRONG:
+        response = chief.post(f"{LIST}{agent.pk}/change/", form(**{"instructions": "Other", **fields}))
         assert response.status_code == 200
         assert response.context["adminform"].errors
     assert agent.versions.count() == 1
@@ -93,5 +119,7 @@ def test_conversations_are_found_by_their_agent_and_say_its_version(chief: Clien
     for query, kept in ((str(agent.pk), with_agent), ("site", alone)):
         found = chief.get(f"/admin/chat/conversation/?agent={query}").context["cl"].result_list
         assert [row.pk for row in found] == [kept.conversation_id]
+    agent.name = "Somebody else"
+    agents.save(agent, {"model": "other"}, by_id=by_id)
     page = chief.get(f"/admin/chat/conversation/{with_agent.conversation_id}/change/").content.decode()
     assert "Analyst, version 1" in page

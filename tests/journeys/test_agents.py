@@ -84,6 +84,8 @@ async def test_the_model_is_asked_as_the_agent_of_the_conversation_says(place: P
     changed = await ask(fresh)
     assert (changed["model"], tools(changed)) == ("bigger-model", {"execute_python", "current_time"})
     assert "You are the site." in place.prompt().messages[0][1]
+    markdown = first.person.get(f"{first.path}export.md")[1]
+    assert "\n\nWith Analyst, version 1\n\n" in markdown
     assert [conversation.export()["agent"] for conversation in (first, fresh)] == [
         {"name": "Analyst", "version": 1},
         {"name": "Analyst", "version": 2},
@@ -97,7 +99,7 @@ async def test_a_person_chooses_where_there_is_a_choice(place: Place) -> None:
     make(place, "Writer")
     page = place.person.get(start(place, analyst).path)[1]
     assert re.search(rf'<option value="{analyst}"[^>]*>Analyst</option>', page)
-    assert re.search(r'<span class="agent"[^>]*>.*Analyst</span>', page)
+    assert re.search(r'<span class="agent"[^>]*>.*Analyst<.*, version</span> <span class="version">\d+<', page)
 
 
 @pytest.mark.parametrize("agent", ["nonsense", "00000000-0000-4000-8000-000000000000"])
@@ -106,6 +108,7 @@ def test_an_agent_that_is_not_there_is_refused_and_starts_nothing(place: Place, 
     status, words = place.person.post("/c/new/", agent=agent)
     assert status == 400
     assert "Choose one from the list" in words
+    assert '<a class="button primary" href="/">' in words
     assert place.person.get("/search/?q=")[1] == before
 
 
