@@ -20,7 +20,7 @@ from tests.fleet.redis import RedisProcess, redis
 from tests.processes import wait_until
 from tests.server import Person
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 OWNER = """
 SELECT owner FROM chat_run WHERE conversation_id = %s AND ended_at IS NULL
 """

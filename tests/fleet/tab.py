@@ -81,7 +81,7 @@ class Tab:
             return True
         return False
 
-    async def say(self, content: str, *, within_s: float = 60, **fields: Any) -> str:
+    async def say(self, content: str, *, within_s: float = 120, **fields: Any) -> str:
         """Send a message, with the same id again and again until the server has accepted it; its id."""
         message_id = str(fields.pop("id", None) or uuid.uuid4())
         deadline_s = time.monotonic() + within_s
@@ -99,7 +99,7 @@ class Tab:
             async with asyncio.timeout(within_s), self._changed:
                 await self._changed.wait_for(is_so)
 
-    async def until_idle(self, *, within_s: float = 60) -> None:
+    async def until_idle(self, *, within_s: float = 120) -> None:
         """Until nothing runs and nothing waits."""
         await self.until(
             lambda tab: tab.is_online and tab.phase == "idle" and not tab.queue,
@@ -107,7 +107,7 @@ class Tab:
             what="all to be done",
         )
 
-    async def until(self, is_so: Callable[[Tab], bool], *, within_s: float = 30, what: str = "") -> None:
+    async def until(self, is_so: Callable[[Tab], bool], *, within_s: float = 90, what: str = "") -> None:
         """Until what it shows is so."""
         try:
             async with asyncio.timeout(within_s), self._changed:

@@ -23,7 +23,7 @@ CHATS, TABS_A_CHAT, TURNS = 6, 4, 3
 # Characters of one to four bytes: offsets count characters.
 ANSWER = "".join(f" Grüße-{number} 世界 🦜" for number in range(60))
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
