@@ -344,6 +344,20 @@ class Process(models.Model):
         return f"process {self.id}"
 
 
+class SocketCount(models.Model):
+    """How many sockets of one person, or from one address, a process has. Only where several processes serve."""
+
+    process = models.ForeignKey(Process, on_delete=models.CASCADE, related_name="socket_counts")
+    key = models.CharField(max_length=100, help_text="`user:` or `address:`, and which.")
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("key", "process"), name="one_socket_count_a_process"),)
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.count}"
+
+
 class Artifact(models.Model):
     """A file that belongs to a conversation."""
 

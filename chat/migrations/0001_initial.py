@@ -602,6 +602,23 @@ class Migration(migrations.Migration):
             model_name="toolcall",
             constraint=models.UniqueConstraint(fields=("message_id", "number"), name="one_call_a_number"),
         ),
+        migrations.CreateModel(
+            name="SocketCount",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(help_text="`user:` or `address:`, and which.", max_length=100)),
+                ("count", models.PositiveIntegerField()),
+                (
+                    "process",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="socket_counts", to="chat.process"
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [models.UniqueConstraint(fields=("key", "process"), name="one_socket_count_a_process")],
+            },
+        ),
         migrations.AddConstraint(
             model_name="usageday",
             constraint=models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),

@@ -22,7 +22,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.functions import Now
 
 from chat.errors import AgentsiteError
-from chat.models import Process
+from chat.models import Process, SocketCount
 from chat.store import unfit
 
 SOURCE = "source"
@@ -98,7 +98,7 @@ def _tables() -> list[Table]:
 
 def _is_moved(model: Table) -> bool:
     # Who runs now runs on the target.
-    is_left_out = model._meta.app_label in LEFT_OUT_APPS or model is Process
+    is_left_out = model._meta.app_label in LEFT_OUT_APPS or model in (Process, SocketCount)
     return model._meta.managed and not model._meta.proxy and not is_left_out
 
 

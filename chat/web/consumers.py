@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError
 from django.http.request import split_domain_port, validate_host
 
 from chat import wiring
@@ -22,7 +23,7 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
 from chat.rooms import Subscription
-from chat.store import files, reads
+from chat.store import files, reads, sockets
 from chat.store.commits import Repeated
 from chat.store.threads import in_thread
 from chat.tools.registry import ArgumentsError, all_tools
@@ -85,9 +86,15 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             address=self._address,
         )
         self._session_key = session.session_key
+        if await self._is_one_too_many():
+            self._site.bus.unsubscribe(subscription)
+            await self._tell_count()
+            await self.close(TOO_MANY)
+            return
         if not await self._is_logged_in():
             # Logged out while it came in, before it could hear of it.
             self._site.bus.unsubscribe(subscription)
+            await self._tell_count()
             await self.close(NOT_LOGGED_IN)
             return
         self._pace = paces.of_user(self._user_id, self._site.conf.agent_frames_max_per_second)
@@ -107,6 +114,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._expiry.cancel()
         if self._subscription is not None:
             self._site.bus.unsubscribe(self._subscription)
+            await self._tell_count()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Let the event happen that a frame wishes for."""
@@ -148,6 +156,40 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.send(self._out.error(code=result.code.value, words=result.words, ref=str(ref)))
         elif isinstance(result, Repeated):
             self._subscription.repeat(result.announcement)
+
+    async def _is_one_too_many(self) -> bool:
+        """Whether this socket, which is counted already, is more than its user or address may have in all processes."""
+        if not self._site.conf.is_on_postgresql:
+            return False
+        # First say how many are here, then look at the others: of two that come at once, one at least sees both.
+        await self._tell_count()
+        conf, process_id, silent_for_s = (
+            self._site.conf,
+            self._site.process_id,
+            self._site.conf.agent_heartbeat_timeout_s,
+        )
+        limits = (conf.agent_sockets_max_per_user, conf.agent_sockets_max_per_address)
+        for (key, here), limit in zip(self._counts().items(), limits, strict=True):
+            if here + await in_thread(sockets.elsewhere, process_id, key, silent_for_s=silent_for_s) > limit:
+                return True
+        return False
+
+    def _counts(self) -> dict[str, int]:
+        bus = self._site.bus
+        return {
+            f"user:{self._user_id}": bus.sockets_of(self._user_id),
+            f"address:{self._address}": bus.sockets_from(self._address),
+        }
+
+    async def _tell_count(self) -> None:
+        """Let other processes know, where there may be any."""
+        if not self._site.conf.is_on_postgresql:
+            return
+        try:
+            await in_thread(sockets.tell, self._site.process_id, self._counts())
+        except DatabaseError as fault:
+            # It is told again with the next socket that comes or goes.
+            logger.warning("How many sockets there are could not be told: %s", fault)
 
     async def _attachments(self, frame: frames.UserMessage) -> tuple[Artifact, ...]:
         """The files that go with a message. Raises FrameError."""

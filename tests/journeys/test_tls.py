@@ -74,6 +74,11 @@ def test_with_tls_the_browser_is_told_to_stay_with_it(behind: ServerProcess) -> 
     assert int(age[1]) >= 365 * 24 * 3600
 
 
+def test_cookies_that_come_over_tls_go_back_over_tls_alone_and_belong_to_this_host(behind: ServerProcess) -> None:
+    # Looked at as they come.
+    assert logged_in(behind).startswith("__Host-sessionid=")
+
+
 async def test_a_socket_has_to_come_from_a_page_that_came_with_tls(behind: ServerProcess) -> None:
     cookie = logged_in(behind)
     address = behind.base.replace("http", "ws") + "/ws/"
