@@ -7,10 +7,10 @@ export HOST ?= 127.0.0.1
 export PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lock
+.PHONY: help run test test-several check bench format lock
 
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/installed .venv-sandbox/installed ## Serve on http://$HOST:$PORT (default 127.0.0.1:8000)
 	@exec $(BIN)/python manage.py serve
@@ -18,6 +18,10 @@ run: $(VENV)/installed .venv-sandbox/installed ## Serve on http://$HOST:$PORT (d
 test: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the whole suite, browser and services included
 	@PYTHON=$(BIN)/python tests/needs.sh
 	$(BIN)/python -m pytest
+
+test-several: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the journeys and faults of a site of several processes
+	@PYTHON=$(BIN)/python tests/needs.sh
+	$(BIN)/python -m pytest --several-processes
 
 check: $(VENV)/installed-for-tests ## Formatter, linter, types, import rules, migrations, deployment
 	$(BIN)/ruff format --check

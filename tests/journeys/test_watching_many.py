@@ -35,6 +35,8 @@ SECRETS = {
 }
 KEY = "sk-rhinoceros"
 
+pytestmark = pytest.mark.several_processes
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
