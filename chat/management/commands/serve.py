@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from django.db import IntegrityError
 
 from chat.checks import code_can_be_executed
 from chat.web.server import PatientServer
@@ -51,7 +52,11 @@ class Command(BaseCommand):
         if users.objects.filter(is_superuser=True).exists():
             return
         password = os.environ.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
-        users.objects.create_superuser(FIRST_USER, password=password)
+        try:
+            users.objects.create_superuser(FIRST_USER, password=password)
+        except IntegrityError:
+            # Another process that starts at this moment has made it, and tells its password.
+            return
         if not os.environ.get("ADMIN_PASSWORD"):
             self.stdout.write(f"First superuser: {FIRST_USER}, password: {password} (shown only now)")
 
