@@ -22,8 +22,6 @@ OUR_FAULT = 500
 CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 # What PostgreSQL puts before the values that a fault is about: the row that it refused, with all its text.
 DETAILS = "DETAIL:"
-# Of what a fault says; enough to know it by.
-FAULT_MAX_CHARACTERS = 300
 
 # The conversation, run and order that the current task works for: names to ids.
 _about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
@@ -113,7 +111,8 @@ def _told(fault: BaseException) -> Iterator[str]:
     yield "Traceback (most recent call last):"
     yield from (frame.rstrip() for frame in traceback.format_tb(fault.__traceback__))
     said = str(fault).strip().partition("\n")[0].partition(DETAILS)[0]
-    yield f"{type(fault).__qualname__}: {said}"[:FAULT_MAX_CHARACTERS]
+    # Not cut short here: a secret that is cut in two is not found any more.
+    yield f"{type(fault).__qualname__}: {said}"
     if isinstance(fault, BaseExceptionGroup):
         for each in fault.exceptions:
             yield from _told(each)
