@@ -15,7 +15,7 @@ help: ## List the commands
 run: $(VENV)/installed .venv-sandbox/installed ## Serve on http://$HOST:$PORT (default 127.0.0.1:8000)
 	@exec $(BIN)/python manage.py serve
 
-test: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the whole suite, browser and services included
+test: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the suite, browser and services included; test-several is apart
 	@PYTHON=$(BIN)/python tests/needs.sh
 	$(BIN)/python -m pytest
 
