@@ -31,8 +31,8 @@ check: $(VENV)/installed-for-tests ## Formatter, linter, types, import rules, mi
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	AGENT_BEHIND_TLS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench: $(VENV)/installed-for-tests ## Measure, print a table, write var/bench.json
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/installed-for-tests ## Measure, print tables, write var/bench.json; BENCH="--quick" takes a minute or two
+	$(BIN)/python -m tests.bench $(BENCH)
 
 format: $(VENV)/installed-for-tests ## Format and sort
 	$(BIN)/ruff check --fix

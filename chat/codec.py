@@ -86,7 +86,7 @@ WORDS: dict[type[Any], dict[str, Words]] = {
     events.ToolAllowanceRevoked: {"tool": Words.NAME},
     events.ToolEnded: {"outcome": Words.NAME, "output": Words.TEXT, "result": Words.TEXT},
     events.ToolLost: {"output": Words.TEXT},
-    agents.AgentRef: {"name": Words.NAME},
+    agents.AgentRef: {"name": Words.NAME, "digest": Words.NAME},
     calls.Proposal: {
         "provider_id": Words.NAME,
         "tool": Words.TOOL,

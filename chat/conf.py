@@ -85,7 +85,7 @@ class Conf:
     agent_upload_types: tuple[str, ...] = ()
     agent_queue_max_messages: int = 50
     agent_page_messages: int = 50
-    agent_html_frames_per_second_max: float = 30.0
+    agent_html_frames_per_second_max: float = 60.0
     agent_socket_backlog_max_frames: int = 1000
     agent_slow_reader_timeout_s: float = 10
     agent_sockets_max_per_user: int = 1000

@@ -6,6 +6,7 @@ The log (`Event`) is the truth; the other rows of a conversation follow from it,
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from django.conf import settings
 from django.db import models
@@ -25,21 +26,31 @@ class Agent(models.Model):
 
     class Meta:
         ordering = ("-is_default", "name")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("is_default",), condition=models.Q(is_default=True), name="one_default_agent"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        """All but that of the default, whose place a new one takes."""
+        super().validate_constraints(exclude={*(exclude or ()), "is_default"})
 
 
 class AgentVersion(models.Model):
     """What an agent is made of. Never changed: a change is the next version, for conversations that start then."""
 
-    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="versions")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField(help_text="From 1.")
     model = models.CharField(max_length=200, blank=True, help_text="Name sent upstream; empty: the site's.")
     instructions = models.TextField(blank=True, help_text="What the model is told first; empty: the site's.")
     policies = models.JSONField(default=dict, help_text="Of tools by name; others are as the site has them.")
     tool_rounds_max = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the site's.")
     answer_timeout_s = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the site's.")
+    tokens_max_per_day = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of one person; empty: any.")
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     made_at = models.DateTimeField()
 
@@ -63,6 +74,7 @@ class Conversation(models.Model):
         related_name="conversations",
         help_text="Empty: the site's.",
     )
+    agent_name = models.CharField(max_length=100, blank=True, help_text="The agent's at the start, for lists.")
     title = models.CharField(max_length=200, blank=True)
     phase = models.CharField(max_length=20, help_text="Name of the snapshot's phase, for lists and recovery.")
     is_deleted = models.BooleanField(default=False)
@@ -93,6 +105,11 @@ class Conversation(models.Model):
                 fields=("-active_at", "-id"),
                 condition=models.Q(failed_call_count__gt=0),
                 name="conversations_with_failures",
+            ),
+            models.Index(
+                fields=("-active_at", "-id"),
+                condition=models.Q(review_state__gt="", reviewed_seq__lt=models.F("seq")),
+                name="conversations_gone_on",
             ),
         )
         permissions = (
@@ -284,6 +301,12 @@ class ToolCall(models.Model):
             models.Index(fields=("state", "-proposed_at", "-id"), name="calls_by_state"),
             models.Index(fields=("tool", "-proposed_at", "-id"), name="calls_by_tool"),
             models.Index(
+                fields=("conversation",), condition=models.Q(needs_staff=True, is_settled=False), name="calls_for_staff"
+            ),
+            models.Index(
+                fields=("-proposed_at", "-id"), condition=models.Q(is_staff_decision=True), name="calls_staff_decided"
+            ),
+            models.Index(
                 fields=("owner",), condition=models.Q(state__in=("approved", "running")), name="active_calls_by_owner"
             ),
         )
@@ -325,6 +348,21 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"usage of {self.day}"
+
+
+class AgentUsageDay(models.Model):
+    """The tokens that one person's answers took with one agent on one day (UTC); they count in `UsageDay` too."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="usage_days")
+    day = models.DateField()
+    tokens = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "agent", "day"), name="one_usage_an_agent_and_day"),)
+
+    def __str__(self) -> str:
+        return f"usage of {self.day} with {self.agent_id}"
 
 
 class Process(models.Model):

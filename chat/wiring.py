@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from chat import jobs, metrics
+from chat import metrics
 from chat.bus import Bus, Subscriber
 from chat.clock import now_ms
 from chat.conf import Conf
@@ -26,16 +28,20 @@ from chat.core.events import Event
 from chat.core.ids import ConversationId
 from chat.core.state import Conversation
 from chat.engine import Engine
-from chat.jobs import JobLoop
 from chat.outside import Outside
 from chat.performers.untaken import ends_of_untaken
 from chat.recovery import Recovery
 from chat.relay import Relay
+from chat.render import highlight
 from chat.runner import Performance, Runner
 from chat.store import purge, reads
+from chat.store.commits import HandOver
 from chat.store.quotas import Quota
 from chat.store.threads import in_thread
 from chat.workplace import Workplace, limits, work_folder
+
+if TYPE_CHECKING:
+    from chat.jobs import JobLoop
 
 __all__ = ["Site", "limits", "running", "site", "stop", "subscribers", "work_folder"]
 
@@ -45,6 +51,8 @@ logger = logging.getLogger(__name__)
 PURGE_INTERVAL_S = 3600
 # How often the database is asked what others did, while the channel layer can't tell.
 UNHEARD_INTERVAL_S = 0.25
+# A tenth of Python's own.
+SWITCH_INTERVAL_S = 0.0005
 
 
 class Site:
@@ -57,16 +65,31 @@ class Site:
     def __init__(self, conf: Conf, *, worker_concurrency: int = 0) -> None:
         self.conf = conf
         self.process_id = uuid.uuid4()
-        is_worker = worker_concurrency > 0
+        self._is_worker = is_worker = worker_concurrency > 0
         performs = is_worker or not conf.uses_workers
         self.bus = Bus(backlog_max=conf.agent_socket_backlog_max_frames, subscribers=subscribers, watch=metrics.watch)
         self.runner = Runner(make=self._performance, report=self._report)
         silent_for_s = conf.agent_heartbeat_timeout_s
+        hand_over: HandOver | None = None
+        self._jobs: JobLoop | None = None
+        if conf.uses_workers:
+            # The engine of jobs takes a third of a second to import, which a site without workers need not wait for.
+            from chat import jobs  # noqa: PLC0415
+
+            hand_over = partial(jobs.hand_over, silent_for_s=silent_for_s)
+            if is_worker:
+                self._jobs = jobs.JobLoop(
+                    worker_id=self.process_id,
+                    concurrency=worker_concurrency,
+                    perform=self.runner.perform,
+                    heartbeat_s=conf.agent_heartbeat_interval_s,
+                    silent_for_s=silent_for_s,
+                )
         self.engine = Engine(
             process_id=self.process_id,
             announce=self.bus.announce,
             dispatch=self._dispatch,
-            hand_over=partial(jobs.hand_over, silent_for_s=silent_for_s) if conf.uses_workers else None,
+            hand_over=hand_over,
             quota=Quota(
                 messages_per_hour=conf.agent_messages_max_per_hour,
                 runs_at_once=conf.agent_runs_max_per_user,
@@ -92,15 +115,6 @@ class Site:
                 cancel=self.runner.cancel if performs else None,
             )
             self.bus.exchange = self.relay
-        self._jobs: JobLoop | None = None
-        if is_worker:
-            self._jobs = JobLoop(
-                worker_id=self.process_id,
-                concurrency=worker_concurrency,
-                perform=self.runner.perform,
-                heartbeat_s=conf.agent_heartbeat_interval_s,
-                silent_for_s=silent_for_s,
-            )
         self._measure()
         self._keeping: list[asyncio.Task[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
@@ -134,6 +148,11 @@ class Site:
             self._keeping.append(asyncio.create_task(self._keep_mending(self.relay), name="mending"))
         if self._jobs is not None:
             self._jobs.start()
+        if not self._is_worker:
+            await asyncio.to_thread(highlight.prepare)
+        # After each statement the store waits for the interpreter, which a busy loop gives up sooner so: a Stop must
+        # not wait for hundreds of such moments.
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         # A full collection stops a loaded server for 100 ms and more; what lives from the start needs none.
         gc.collect()
         gc.freeze()

@@ -18,7 +18,6 @@ from chat.conf import Conf
 from chat.core.effects import Order, RunTool, StartGeneration
 from chat.core.ids import ConversationId
 from chat.llm.demo import demo_script
-from chat.llm.openai_adapter import OpenAIModel
 from chat.llm.port import Model
 from chat.llm.scripted import ScriptedServer
 from chat.outside import Outside
@@ -67,17 +66,7 @@ class Workplace:
             self._demo = ScriptedServer(demo_script)
             await self._demo.start()
             base_url = self._demo.base_url
-        self._model = OpenAIModel(
-            api_key=conf.openai_api_key,
-            base_url=base_url,
-            model=conf.openai_model,
-            connect_s=conf.agent_connect_timeout_s,
-            first_token_s=conf.agent_first_token_timeout_s,
-            between_tokens_s=conf.agent_token_gap_timeout_s,
-            whole_s=conf.agent_answer_timeout_s,
-            connections_max=conf.agent_upstream_connections_max,
-            dialect=conf.agent_tool_dialect,
-        )
+        self._model = await asyncio.to_thread(_model, conf, base_url)
         # In the background: finding out how code can be confined here takes a moment, and chats need not wait for it.
         self._sandbox_start = asyncio.create_task(self._open_sandbox(), name="sandbox start")
         # The model's HTTP client imports the rest of itself when it first waits: now, not under the first answer.
@@ -123,6 +112,23 @@ class Workplace:
     async def close_kernel(self, conversation_id: ConversationId) -> None:
         """End the kernel of a conversation, when it has one here."""
         await self._sandbox.close_kernel(str(conversation_id))
+
+
+def _model(conf: Conf, base_url: str | None) -> Model:
+    # To import the SDK takes most of a second: a thread does it, while pages are served already.
+    from chat.llm.openai_adapter import OpenAIModel  # noqa: PLC0415
+
+    return OpenAIModel(
+        api_key=conf.openai_api_key,
+        base_url=base_url,
+        model=conf.openai_model,
+        connect_s=conf.agent_connect_timeout_s,
+        first_token_s=conf.agent_first_token_timeout_s,
+        between_tokens_s=conf.agent_token_gap_timeout_s,
+        whole_s=conf.agent_answer_timeout_s,
+        connections_max=conf.agent_upstream_connections_max,
+        dialect=conf.agent_tool_dialect,
+    )
 
 
 def limits(conf: Conf) -> Limits:

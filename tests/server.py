@@ -197,17 +197,21 @@ class Person:
         assert found, f"a new conversation led to {self.place}"
         return found[1]
 
+    @property
+    def cookie(self) -> str:
+        """The header that a browser would send."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+
     @asynccontextmanager
     async def socket(
         self, path: str = "/ws/", *, origin: str | None = OWN_ORIGIN, **options: Any
     ) -> AsyncIterator[Wire]:
         """A JSON socket. `origin` None: without that header. `options` are those of `connect`."""
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
         if origin == OWN_ORIGIN:
             origin = self.base
         async with connect(
             self.base.replace("http", "ws", 1) + path,
-            additional_headers={"Cookie": cookies},
+            additional_headers={"Cookie": self.cookie},
             origin=None if origin is None else Origin(origin),
             # It reads all the time, as a browser does, also while a test does something else.
             **{"max_size": None, "max_queue": None, **options},

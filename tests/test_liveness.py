@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import uuid
@@ -67,5 +68,17 @@ def test_the_long_dead_are_forgotten_and_the_living_are_not(tmp_path: Path, kill
         long_ago_s = path.stat().st_mtime - FORGOTTEN_AFTER_S - 1
         os.utime(path, (long_ago_s, long_ago_s))
     living.forget_dead()
-    assert [path.name for path in tmp_path.iterdir()] == [f"{process_id}.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{socket.gethostname()}.{process_id}.lock"]
     living.release()
+
+
+def test_nothing_is_said_of_a_process_of_another_machine_that_shares_the_folder(
+    tmp_path: Path, killed: uuid.UUID
+) -> None:
+    elsewhere = Liveness(tmp_path, machine="elsewhere")
+    assert not elsewhere.is_dead(killed)
+    for path in tmp_path.iterdir():
+        long_ago_s = path.stat().st_mtime - FORGOTTEN_AFTER_S - 1
+        os.utime(path, (long_ago_s, long_ago_s))
+    elsewhere.forget_dead()
+    assert Liveness(tmp_path).is_dead(killed)

@@ -8,8 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
 
 from chat import models
 from chat.admin.listing import person_id
@@ -25,11 +30,15 @@ POLICY_WORDS = {
     Policy.NEVER: "Not for this agent",
 }
 TOOL_PREFIX = "tool_"
+# What the form asks of a version, beside its tools.
+MADE_OF = ("model", "instructions", "tool_rounds_max", "answer_timeout_s", "tokens_max_per_day")
 # As much as a person may say in one message.
 INSTRUCTIONS_MAX_CHARS = 32_000
 # More calls than anybody would wait for, and a day.
 TOOL_ROUNDS_MAX = 1_000
 ANSWER_TIMEOUT_MAX_S = 86_400
+# More than any model's server gives to one person on one day.
+TOKENS_MAX_PER_DAY = 10**12
 
 if TYPE_CHECKING:
     AgentModelForm = forms.ModelForm[models.Agent]
@@ -63,11 +72,20 @@ class AgentForm(AgentModelForm):
         label="Answer time-out (s)",
         help_text="For one whole answer. Empty: the site's.",
     )
+    tokens_max_per_day = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=TOKENS_MAX_PER_DAY,
+        label="Tokens a day",
+        help_text="Of one person, in all their conversations with it. Empty: as many as the site gives.",
+    )
 
     class Meta:
         model = models.Agent
         fields = ("name", "description", "is_default", "is_enabled", "groups")
         labels = {"is_default": "Default", "is_enabled": "Switched on"}  # noqa: RUF012 - Django's name
+
+    after = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,7 +94,9 @@ class AgentForm(AgentModelForm):
         self.policies_of_others = {
             name: policy for name, policy in (newest.policies.items() if newest else ()) if name not in all_tools()
         }
-        for name in ("model", "instructions", "tool_rounds_max", "answer_timeout_s"):
+        self.newest = None if newest is None else newest.number
+        self.initial.setdefault("after", self.newest)
+        for name in MADE_OF:
             if newest is not None:
                 self.initial.setdefault(name, getattr(newest, name))
         for name in all_tools():
@@ -88,6 +108,16 @@ class AgentForm(AgentModelForm):
                 help_text="The stricter of this and the site's own policy holds.",
             )
 
+    def clean_after(self) -> int | None:
+        """The version that was changed, which must be the newest still."""
+        after: int | None = self.cleaned_data["after"]
+        if after is not None and after != self.newest:
+            words = f"Version {self.newest} was saved while you changed version {after}: it stands below."
+            self.add_error(
+                None, f"{words} Nothing of yours was kept. Open this page again, and make your change in it."
+            )
+        return after
+
     def made_of(self) -> dict[str, Any]:
         """The columns of a version, as they were filled in."""
         given = self.cleaned_data
@@ -98,6 +128,7 @@ class AgentForm(AgentModelForm):
             "instructions": given["instructions"].replace("\r\n", "\n"),
             "tool_rounds_max": given["tool_rounds_max"],
             "answer_timeout_s": given["answer_timeout_s"],
+            "tokens_max_per_day": given["tokens_max_per_day"],
             "policies": self.policies_of_others | {name: policy for name, policy in chosen.items() if policy},
         }
 
@@ -113,12 +144,17 @@ class VersionsInline(VersionTable):
         "policies",
         "tool_rounds_max",
         "answer_timeout_s",
+        "tokens_max_per_day",
         "made_by",
         "made_at",
     )
     extra = 0
     can_delete = False
     verbose_name_plural = "versions (a conversation keeps the one that it started with)"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.AgentVersion]:
+        """With what names each, asked for once."""
+        return super().get_queryset(request).select_related("agent", "made_by")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """They are made by changing the agent."""
@@ -139,7 +175,9 @@ class AgentAdmin(AgentModelAdmin):
 
     form = AgentForm
     inlines = (VersionsInline,)
-    list_display = ("name", "description", "is_default", "is_enabled")
+    # Few, and counted once.
+    show_full_result_count = False
+    list_display = ("name", "description", "is_default", "is_enabled", "talked")
     search_fields = ("name", "description")
     filter_horizontal = ("groups",)
 
@@ -151,7 +189,7 @@ class AgentAdmin(AgentModelAdmin):
                 "What it is made of",
                 {
                     "description": "A change is a new version, for conversations that start from then on.",
-                    "fields": ("model", "instructions", "tool_rounds_max", "answer_timeout_s"),
+                    "fields": (*MADE_OF, "after"),
                 },
             ),
             ("Tools", {"fields": tuple(TOOL_PREFIX + name for name in all_tools())}),
@@ -161,10 +199,43 @@ class AgentAdmin(AgentModelAdmin):
         """The form as it is: what it has beside the row's columns is its own."""
         return super().get_form(request, obj, change=change, **{**kwargs, "fields": AgentForm.Meta.fields})
 
+    @admin.display(description="conversations")
+    def talked(self, row: models.Agent) -> str:
+        """The way to those that were started with it."""
+        address = reverse("admin:chat_conversation_changelist", query={"agent": row.pk})
+        return format_html('<a href="{}">Show</a>', address)
+
     def save_model(self, request: HttpRequest, obj: models.Agent, form: Any, change: bool) -> None:
         """By the store, which makes a new version of what has changed."""
-        agents.save(obj, form.made_of(), by_id=person_id(request))
+        agents.save(obj, form.made_of(), by_id=person_id(request), after=form.cleaned_data["after"])
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """An agent that nobody should use is switched off; its conversations stay what they are."""
-        return False
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The form. Of two who save at the same time, one is told in words."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except agents.AgentChangedError as why:
+            messages.error(request, str(why))
+            return redirect(request.get_full_path())
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Each is removed by itself, so that it can say why it stays."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Remove one that nobody has talked with; one that is needed stays, and the page says what to do."""
+        agent = self.get_object(request, object_id)
+        try:
+            if agent is not None and agents.is_used(agent):
+                raise agents.AgentUsedError
+            return super().delete_view(request, object_id, extra_context)
+        except agents.AgentUsedError as why:
+            if not self.has_delete_permission(request, agent):
+                raise PermissionDenied from None
+            messages.error(request, str(why))
+            return redirect("admin:chat_agent_change", object_id)
+
+    def delete_model(self, request: HttpRequest, obj: models.Agent) -> None:
+        """By the store, which keeps what is needed."""
+        agents.remove(obj)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -93,6 +94,16 @@ class AgentFilter(Choices):
             "site": ("The site's settings", _with(agent_version=None)),
             **{str(pk): (name, _with(agent_version__agent=pk)) for pk, name in agents},
         }
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        """Also of an agent that has no place among the options; of what names none, no rows."""
+        chosen = self.value()
+        if not chosen or chosen in self.choices_there_are:
+            return super().queryset(request, queryset)
+        try:
+            return queryset.filter(agent_version__agent=UUID(chosen))
+        except ValueError:
+            return queryset.none()
 
 
 class WaitingFilter(Choices):

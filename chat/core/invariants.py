@@ -13,6 +13,7 @@ from chat.core.effects import CancelRun, RunTool, StartGeneration
 from chat.core.events import (
     CallEvent,
     ConversationDeleted,
+    ConversationStarted,
     Event,
     GenerationEvent,
     GenerationLost,
@@ -183,6 +184,9 @@ class Ledger:
         wrong += self._orders(before, event, result)
         wrong += self._messages(result.messages) + self._calls(result.calls)
         self._waiting(before, event, result.state)
+        started_with = event.agent if isinstance(event, ConversationStarted) else before and before.agent
+        if result.state.agent != started_with:
+            wrong.append("the conversation has another agent than it started with")
         if before is not None:
             wrong += self._departures(before, event, result)
             self._holds(before, event, result.state)

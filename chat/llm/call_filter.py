@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
+from chat.llm.call_ids import CallIds
 from chat.llm.port import Chunk, Ended, Notice, Text, ToolCall
 from chat.llm.text_calls import CallParser
 
@@ -19,27 +21,27 @@ class CallFilter:
     Some servers leave a call in the text and give it in its own field too: that is one call, not two.
     """
 
-    __slots__ = ("_in_text", "_parser")
+    __slots__ = ("_ids", "_in_text", "_parser")
 
-    def __init__(self, parser: CallParser | None) -> None:
-        """parser: None when the model was told of no tools; its text is then nothing but text."""
+    def __init__(self, parser: CallParser | None, ids: CallIds) -> None:
+        """parser: None when the model was told of no tools; its text is then nothing but text. ids: of all calls."""
         self._parser = parser
+        self._ids = ids
         self._in_text: Counter[tuple[str, str]] = Counter()
 
     def take(self, fresh: Iterable[Chunk], chunks: list[Chunk]) -> None:
         """Append what follows from fresh chunks."""
-        if self._parser is None:
-            chunks.extend(fresh)
-            return
         for chunk in fresh:
-            if isinstance(chunk, Text):
+            if isinstance(chunk, Text) and self._parser is not None:
                 self._append(self._parser.feed(chunk.text), chunks)
             elif isinstance(chunk, ToolCall | Notice | Ended):
                 # A decoder says these when no text comes any more.
-                self._append(self._parser.end(), chunks)
-                if isinstance(chunk, ToolCall) and self._is_repeated(chunk):
-                    continue
-                chunks.append(chunk)
+                if self._parser is not None:
+                    self._append(self._parser.end(), chunks)
+                if not isinstance(chunk, ToolCall):
+                    chunks.append(chunk)
+                elif not self._is_repeated(chunk):
+                    chunks.append(replace(chunk, call_id=self._ids.take(chunk.call_id)))
             else:
                 chunks.append(chunk)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from chat.llm.arguments import MAX_CALL_CHARACTERS, as_json, is_object
-from chat.llm.call_ids import CallIds
 from chat.llm.port import CallBegun, Chunk, Notice, ToolCall
 from chat.llm.speakable import speakable
 
@@ -72,11 +71,10 @@ class _Growing:
 class NativeCalls:
     """Collects the pieces of the calls of one answer."""
 
-    __slots__ = ("_calls", "_ids", "_known", "_last", "_too_many")
+    __slots__ = ("_calls", "_known", "_last", "_too_many")
 
-    def __init__(self, ids: CallIds, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
         """names: of the tools that the model was told of; they tell where a name ends that comes in pieces."""
-        self._ids = ids
         self._known = frozenset(names)
         self._calls: list[_Growing] = []
         self._last: _Growing | None = None  # the one that got the last piece
@@ -100,7 +98,7 @@ class NativeCalls:
             self._add(self._call_of(piece, 0, 1), piece, chunks)
 
     def complete(self, chunks: list[Chunk], *, is_cut: bool) -> None:
-        """Append the calls in the order in which they began.
+        """Append the calls in the order in which they began, with the ids that the server gave, which may be any.
 
         is_cut: the answer did not end where the model wanted to. The call that it was at is left out, with a
         notice, unless it happens to be whole.
@@ -116,7 +114,7 @@ class NativeCalls:
             else:
                 chunks.append(
                     ToolCall(
-                        call_id=self._ids.take(call.given_id),
+                        call_id=call.given_id,
                         name=call.name,
                         arguments=call.text,
                         source="native",

@@ -50,6 +50,9 @@ REUSE_S: Final = 0.05
 # So many chunks may wait for a slow consumer before the network has to wait too.
 MAX_WAITING_CHUNKS: Final = 10_000
 
+# Of a server that is ahead, hundreds of pieces are there at once: after so many of one answer, others have their turn.
+PIECES_A_TURN: Final = 16
+
 # An answer in one piece that is larger than this is none.
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
@@ -137,8 +140,8 @@ class OpenAIModel:
             body=self._body(model or self._model, messages, tools),
             key=self._key,
             limits=self._limits if whole_s is None else replace(self._limits, whole_s=whole_s),
-            decoder=AnswerDecoder(secret=self._key, ids=ids, tool_names=[tool.name for tool in tools]),
-            calls=CallFilter(CallParser(tools, ids) if tools else None),
+            decoder=AnswerDecoder(secret=self._key, tool_names=[tool.name for tool in tools]),
+            calls=CallFilter(CallParser(tools, ids) if tools else None, ids),
         )
 
     async def close(self) -> None:
@@ -282,8 +285,10 @@ class _Answer:
             self._decoder.whole(bytes(body), fresh)
 
     async def _take_stream(self, response: httpx2.Response) -> None:
+        count = 0
         async with aclosing(response.aiter_bytes()) as pieces:
             async for piece in pieces:
+                count += 1
                 chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
                 with self._fresh() as fresh:
                     self._decoder.feed(piece, fresh)
@@ -291,9 +296,11 @@ class _Answer:
                     self._arrived.set()
                     if len(self._chunks) > MAX_WAITING_CHUNKS:
                         await self._wait_for_room()
-                elif (self._decoder.said, self._decoder.finish_reason) == before:
-                    continue
-                self._move_deadline()
+                    self._move_deadline()
+                elif (self._decoder.said, self._decoder.finish_reason) != before:
+                    self._move_deadline()
+                if count % PIECES_A_TURN == 0:
+                    await asyncio.sleep(0)
         with self._fresh() as fresh:
             self._decoder.end(fresh)
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from chat.llm.call_ids import CallIds
 from chat.llm.faults import quotable, server_error
 from chat.llm.native_calls import NativeCalls
 from chat.llm.port import Chunk, Ended, ModelError, ModelFault, Reasoning, Text, Usage
@@ -163,11 +162,11 @@ class AnswerDecoder:
 
     __slots__ = ("_calls", "_events", "_model", "_secret", "_usage", "finish_reason", "is_over", "said")
 
-    def __init__(self, *, secret: str = "", ids: CallIds | None = None, tool_names: Sequence[str] = ()) -> None:
+    def __init__(self, *, secret: str = "", tool_names: Sequence[str] = ()) -> None:
         """secret: what an error's words must not repeat even if the server did.
-        ids: for the calls. tool_names: what the model was told of."""
+        tool_names: what the model was told of."""
         self._events = EventDecoder()
-        self._calls = NativeCalls(ids or CallIds(), tool_names)
+        self._calls = NativeCalls(tool_names)
         self._secret = secret
         self._model = ""
         self._usage: Usage | None = None

@@ -80,7 +80,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"ordering": ("-is_default", "name")},
+            options={
+                "ordering": ("-is_default", "name"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)), fields=("is_default",), name="one_default_agent"
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="AgentVersion",
@@ -104,11 +111,15 @@ class Migration(migrations.Migration):
                     "answer_timeout_s",
                     models.PositiveIntegerField(blank=True, help_text="Empty: the site's.", null=True),
                 ),
+                (
+                    "tokens_max_per_day",
+                    models.PositiveBigIntegerField(blank=True, help_text="Of one person; empty: any.", null=True),
+                ),
                 ("made_at", models.DateTimeField()),
                 (
                     "agent",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="chat.agent"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="versions", to="chat.agent"
                     ),
                 ),
                 (
@@ -132,6 +143,10 @@ class Migration(migrations.Migration):
             name="Conversation",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "agent_name",
+                    models.CharField(blank=True, help_text="The agent's at the start, for lists.", max_length=100),
+                ),
                 ("title", models.CharField(blank=True, max_length=200)),
                 (
                     "phase",
@@ -487,6 +502,31 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="AgentUsageDay",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("tokens", models.PositiveBigIntegerField(default=0)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="usage_days", to="chat.agent"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("user", "agent", "day"), name="one_usage_an_agent_and_day"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="AccessTrace",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -545,6 +585,14 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
+            model_name="conversation",
+            index=models.Index(
+                condition=models.Q(("review_state__gt", ""), ("reviewed_seq__lt", models.F("seq"))),
+                fields=["-active_at", "-id"],
+                name="conversations_gone_on",
+            ),
+        ),
+        migrations.AddIndex(
             model_name="event",
             index=models.Index(fields=["name", "-id"], name="events_by_name"),
         ),
@@ -589,6 +637,22 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="toolcall",
             index=models.Index(fields=["tool", "-proposed_at", "-id"], name="calls_by_tool"),
+        ),
+        migrations.AddIndex(
+            model_name="toolcall",
+            index=models.Index(
+                condition=models.Q(("is_settled", False), ("needs_staff", True)),
+                fields=["conversation"],
+                name="calls_for_staff",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="toolcall",
+            index=models.Index(
+                condition=models.Q(("is_staff_decision", True)),
+                fields=["-proposed_at", "-id"],
+                name="calls_staff_decided",
+            ),
         ),
         migrations.AddIndex(
             model_name="toolcall",

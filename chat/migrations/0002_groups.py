@@ -27,6 +27,7 @@ ADMIN = (
     ("agent", "view_agent", "Can view agent"),
     ("agent", "add_agent", "Can add agent"),
     ("agent", "change_agent", "Can change agent"),
+    ("agent", "delete_agent", "Can delete agent"),
     ("process", "view_process", "Can view process"),
 )
 GROUPS = {"reviewer": REVIEWER, "approver": APPROVER, "admin": ADMIN}

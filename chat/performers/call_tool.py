@@ -11,7 +11,10 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Protocol
+
+from django.db import InterfaceError, OperationalError
 
 from chat.clock import now_ms
 from chat.conf import Conf
@@ -27,10 +30,13 @@ from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile,
 logger = logging.getLogger(__name__)
 
 LEFT_RESULT = "The server was shut down while this ran, which stopped it."
+NOT_RUN_RESULT = "The database broke off before this began. It was not run."
 # HTML of one call's tables that is shown right in its card, and so kept in the log; beyond it they are files alone.
 HTML_MAX_CHARACTERS = 100_000
 # A line.
 PROGRESS_MAX_CHARACTERS = 200
+# Between tries to claim a call from a database that is away; the last again and again.
+CLAIM_RETRY_DELAYS_S = (0.1, 0.3, 1.0, 3.0)
 
 
 class OutputSink(Protocol):
@@ -52,8 +58,8 @@ class OutputSink(Protocol):
 class Outside(Protocol):
     """What a tool call needs of the world around it."""
 
-    async def report(self, conversation_id: ConversationId, event: Event) -> int | None:
-        """Let an event happen. Its `seq`, or None when it was refused."""
+    async def report(self, conversation_id: ConversationId, event: Event) -> object:
+        """Let an event happen. None when it was refused."""
         ...
 
     def open_output(self, conversation_id: ConversationId, order: RunTool) -> OutputSink:
@@ -114,9 +120,9 @@ class Execution:
 
     async def perform(self) -> TerminalEvent:
         """Claim the call, run it, and return how it ended."""
-        await self._claim()
-        if not self._is_claimed:
-            return self.interrupted()
+        ended = await self._claim()
+        if ended is not None:
+            return ended
         self._sink = self._outside.open_output(self._conversation_id, self._order)
         saver = asyncio.create_task(self._save_now_and_then(self._sink), name=f"output {self._order.call_id}")
         try:
@@ -125,18 +131,36 @@ class Execution:
             saver.cancel()
             await asyncio.wait({saver})
 
-    async def _claim(self) -> None:
+    async def _claim(self) -> TerminalEvent | None:
+        """None when the call may run now; else how it ended without."""
         order = self._order
         claim = ToolStarted(run_id=order.run_id, call_id=order.call_id, execution_no=order.execution_no, at_ms=now_ms())
-        claiming = asyncio.ensure_future(self._outside.report(self._conversation_id, claim))
-        try:
-            await asyncio.shield(claiming)
-        finally:
-            # Whoever is cancelled meanwhile must know whether the call is theirs to end. Waiting for what is done would
-            # be one more moment to be cancelled in.
-            if not claiming.done():
-                await asyncio.wait({claiming})
-            self._is_claimed = claiming.exception() is not None or claiming.result() is not None
+        delays_s = chain(CLAIM_RETRY_DELAYS_S, repeat(CLAIM_RETRY_DELAYS_S[-1]))
+        is_unsure = False
+        while True:
+            claiming = asyncio.ensure_future(self._outside.report(self._conversation_id, claim))
+            try:
+                await asyncio.shield(claiming)
+            except (OperationalError, InterfaceError) as fault:
+                # Nothing has run yet, so it can wait for a database that is away.
+                logger.warning("Call %s could not be claimed; it is tried again: %s", order.call_id, fault)
+                is_unsure = True
+            else:
+                break
+            finally:
+                # Whoever is cancelled meanwhile must know whether the call is theirs to end. Waiting for what is done
+                # would be one more moment to be cancelled in.
+                if not claiming.done():
+                    await asyncio.wait({claiming})
+                self._is_claimed = claiming.exception() is not None or claiming.result() is not None
+            await asyncio.sleep(next(delays_s))
+        if self._is_claimed:
+            return None
+        if is_unsure:
+            # The claim before may have been kept and its answer lost: nobody else would end the call then.
+            self._is_claimed = True
+            return self._ended(CallState.STOPPED, NOT_RUN_RESULT)
+        return self.interrupted()
 
     async def _run(self) -> TerminalEvent:
         if self._tool is None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
@@ -17,7 +17,8 @@ from django.db import InterfaceError, OperationalError
 from chat.clock import now_ms
 from chat.conf import Conf
 from chat.core import prompt
-from chat.core.agents import Profile, strictest
+from chat.core.agents import AgentRef, Profile, policy_for
+from chat.core.announcement import Announcement
 from chat.core.calls import Policy, Proposal, ToolCall
 from chat.core.effects import StartGeneration
 from chat.core.events import (
@@ -47,6 +48,20 @@ CRASHED = Failure(
 )
 
 
+class Transcript(Protocol):
+    """What was said."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """All messages, in order."""
+        ...
+
+    @property
+    def calls(self) -> Mapping[MessageId, Sequence[ToolCall]]:
+        """The calls of each answer, in order."""
+        ...
+
+
 class Sink(Protocol):
     """Where text goes while it streams."""
 
@@ -73,22 +88,20 @@ class Sink(Protocol):
 class Outside(Protocol):
     """What a generation needs of the world around it."""
 
-    async def report(self, conversation_id: ConversationId, event: Event) -> int | None:
-        """Let an event happen. Its `seq`, or None when it was refused."""
+    async def report(self, conversation_id: ConversationId, event: Event) -> Announcement | None:
+        """Let an event happen. None when it was refused."""
         ...
 
     def open_text(self, conversation_id: ConversationId, order: StartGeneration, seq: int) -> Sink:
         """The place for the text."""
         ...
 
-    async def transcript(
-        self, conversation_id: ConversationId
-    ) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
-        """Every message, in order, and the calls of each answer."""
+    async def transcript(self, conversation_id: ConversationId, *, as_of: int) -> Transcript:
+        """All that was said; as_of: an event that is known to be committed."""
         ...
 
-    async def profile(self, conversation_id: ConversationId) -> Profile | None:
-        """What the conversation's agent is made of; None where the settings say all of it."""
+    async def profile(self, agent: AgentRef) -> Profile:
+        """What an agent is made of."""
         ...
 
     async def save_text(
@@ -148,13 +161,13 @@ class Generation:
                 attempt=attempt,
                 at_ms=now_ms(),
             )
-            seq = await self._outside.report(self._conversation_id, started)
-            if seq is None:
+            happened = await self._outside.report(self._conversation_id, started)
+            if happened is None:
                 return self.interrupted()
             if self._sink is None:
-                self._sink = self._outside.open_text(self._conversation_id, self._order, seq)
+                self._sink = self._outside.open_text(self._conversation_id, self._order, happened.seq)
             try:
-                return await self._ask(self._sink)
+                return await self._ask(self._sink, happened)
             except ModelError as error:
                 delay_s = self._delay_s(error, attempt)
                 if delay_s is None:
@@ -163,12 +176,13 @@ class Generation:
                 await self._sleep(delay_s)
                 attempt += 1
 
-    async def _ask(self, sink: Sink) -> TerminalEvent:
-        self._profile = await self._outside.profile(self._conversation_id) or self._profile
-        transcript, calls = await self._outside.transcript(self._conversation_id)
+    async def _ask(self, sink: Sink, started: Announcement) -> TerminalEvent:
+        if started.state.agent is not None:
+            self._profile = await self._outside.profile(started.state.agent)
+        transcript = await self._outside.transcript(self._conversation_id, as_of=started.seq)
         messages = prompt.build(
-            transcript,
-            calls,
+            transcript.messages,
+            transcript.calls,
             instructions=self._profile.instructions or self._conf.agent_instructions,
             answer_id=self._order.message_id,
         )
@@ -207,7 +221,9 @@ class Generation:
                         if not self._checkpoint(sink):
                             return self.interrupted()
         finally:
-            await self._settle_checkpoint()
+            # What is written next has all of the text, and what is saved later is saved for nobody.
+            if self._saving is not None:
+                self._saving.cancel()
         return GenerationCompleted(
             run_id=self._order.run_id,
             generation_no=self._order.generation_no,
@@ -229,8 +245,8 @@ class Generation:
         )
 
     def _policy(self, tool: Tool) -> Policy:
-        of_the_site = dict(self._conf.agent_tool_policies).get(tool.name, tool.policy)
-        return strictest(of_the_site, self._profile.policies.get(tool.name, of_the_site))
+        of_site = dict(self._conf.agent_tool_policies).get(tool.name)
+        return policy_for(tool.policy, of_site=of_site, of_agent=self._profile.policies.get(tool.name))
 
     def _proposal(self, chunk: CalledTool) -> Proposal:
         tool = self._tools.get(chunk.name)
@@ -264,11 +280,6 @@ class Generation:
             name=f"checkpoint {self._order.run_id}",
         )
         return True
-
-    async def _settle_checkpoint(self) -> None:
-        if self._saving is not None:
-            await asyncio.wait({self._saving})
-            self._saving.exception()
 
     async def _announce_delay(self, error: ModelError, attempt: int, delay_s: float) -> None:
         await self._outside.report(

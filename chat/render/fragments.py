@@ -166,9 +166,9 @@ def controls_context(state: Conversation) -> dict[str, Any]:
     return {"is_busy": state.run is not None, "is_stopping": isinstance(state.phase, Stopping)}
 
 
-def entry_context(conversation_id: UUID, title: str, phase: str) -> dict[str, Any]:
-    """A line of the list of conversations."""
-    return {"id": conversation_id, "title": title, "phase": phase, "url": f"/c/{conversation_id}/"}
+def entry_context(conversation_id: UUID, title: str, phase: str, agent: str) -> dict[str, Any]:
+    """A line of the list of conversations. agent: whom it is with; empty for the site's."""
+    return {"id": conversation_id, "title": title, "phase": phase, "agent": agent, "url": f"/c/{conversation_id}/"}
 
 
 def _part(name: str, **context: Any) -> str:
@@ -298,9 +298,9 @@ def messages_replaced(values: tuple[str, ...], *, conversation_id: UUID, older_b
     return f'<div id="{ids.MESSAGES}" hx-swap-oob="innerHTML">{"".join(values)}</div>{older}'
 
 
-def entry(conversation_id: UUID, title: str, phase: str, *, oob: str = "") -> str:
+def entry(conversation_id: UUID, title: str, phase: str, agent: str, *, oob: str = "") -> str:
     """A line of the list of conversations."""
-    return _part("entry", entry=entry_context(conversation_id, title, phase), oob=oob)
+    return _part("entry", entry=entry_context(conversation_id, title, phase, agent), oob=oob)
 
 
 def entry_deleted(conversation_id: UUID) -> str:

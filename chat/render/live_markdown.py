@@ -11,7 +11,7 @@ from chat.render.markdown import render
 from chat.render.markdown_stream import MarkdownStream
 
 # A reader that is further behind than so many flushes gets the whole text anew.
-FLUSHES_KEPT = 200
+FLUSHES_KEPT = 64
 
 
 class Text(Protocol):

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -37,12 +38,20 @@ _PROTOCOL = re.compile(r"(?<![a-z0-9.+-])https?$", re.IGNORECASE)
 _SAFE_LINK = re.compile(r"(?:https?://[^\s/\\]|mailto:[^\s/\\])[^\s\x00-\x1f\x7f\\]*", re.IGNORECASE)
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _DIRECTED = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "th", "td"))
+# Of a longer host the end is shown, which says whose it is.
+MAX_HOST_CHARS: Final = 60
 _LINK_ATTRIBUTES: Final = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
 
 
 def is_safe_link(url: str) -> bool:
     """Whether `url`, as markdown-it has normalised it, is absolute and http, https or mailto."""
-    return _SAFE_LINK.fullmatch(url) is not None
+    return _SAFE_LINK.fullmatch(url) is not None and _host(url) != ""
+
+
+def _host(url: str) -> str:
+    """Where a link leads: a host, or an address of mail; empty when a browser could make nothing of it."""
+    parts = urlsplit(url)
+    return parts.hostname or (parts.path if parts.scheme == "mailto" else "")
 
 
 def install(md: MarkdownIt) -> None:
@@ -153,7 +162,8 @@ def _bare_link(state: StateInline, silent: bool) -> bool:
         return False
     if not silent:
         state.pending = state.pending[: -len(protocol[0])]
-        state.push("link_open", "a", 1).attrs = {"href": href}
+        opening = state.push("link_open", "a", 1)
+        opening.attrs, opening.info = {"href": href}, "auto"
         state.push("text", "", 0).content = state.md.normalizeLinkText(url)
         state.push("link_close", "a", -1)
     state.pos = start + len(url)
@@ -214,7 +224,7 @@ def _safe_inline(children: Sequence[Token]) -> list[Token]:
             depth += 1
             if depth > 1:
                 continue
-            token.attrs.update(_LINK_ATTRIBUTES)
+            token.attrs |= _link_attributes(str(token.attrs["href"]), is_shown=token.info == "auto")
         elif token.type == "link_close":
             depth -= 1
             if depth > 0:
@@ -229,10 +239,24 @@ def _safe_inline(children: Sequence[Token]) -> list[Token]:
 def _picture(token: Token, *, linked: bool) -> list[Token]:
     """A picture is never fetched: a link to it, named by its alternative text."""
     url = str(token.attrs["src"])
-    text = Token("text", "", 0, content=_alternative(token).strip() or url)
+    alternative = _alternative(token).strip()
+    text = Token("text", "", 0, content=alternative or url)
     if linked:
         return [text]
-    return [Token("link_open", "a", 1, attrs={"href": url, **_LINK_ATTRIBUTES}), text, Token("link_close", "a", -1)]
+    attributes = _link_attributes(url, is_shown=not alternative)
+    return [Token("link_open", "a", 1, attrs={"href": url, **attributes}), text, Token("link_close", "a", -1)]
+
+
+def _link_attributes(url: str, *, is_shown: bool) -> dict[str, str | int | float]:
+    """A link opens safely, and says where it leads: the model may have been told to hide that behind other words.
+
+    is_shown: its text is the URL itself. That does not do where the text can be misread: a name before an `@`, or
+    letters that look like others.
+    """
+    host = _host(url)
+    if is_shown and "xn--" not in host and "@" not in urlsplit(url).netloc:
+        return dict(_LINK_ATTRIBUTES)
+    return {**_LINK_ATTRIBUTES, "data-host": host if len(host) <= MAX_HOST_CHARS else f"…{host[-MAX_HOST_CHARS:]}"}
 
 
 def _alternative(token: Token) -> str:

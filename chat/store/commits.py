@@ -21,6 +21,7 @@ from chat.core.events import (
     GenerationLost,
     GenerationStarted,
     MessageSubmitted,
+    ToolEnded,
     ToolStarted,
 )
 from chat.core.ids import ConversationId
@@ -71,6 +72,7 @@ def start_conversation(*, user_id: int, at_ms: int, agent_id: uuid.UUID | None =
             id=conversation_id,
             user_id=user_id,
             agent_version=version,
+            agent_name=agent.name if agent else "",
             seq=1,
             created_at=when(at_ms),
             active_at=when(at_ms),
@@ -125,7 +127,7 @@ def commit(
         too_much = quotas.refusal(row.user_id, before, event, result, quota) if actor_id is not None else None
         if too_much is not None:
             return too_much
-        quotas.count_tokens(row.user_id, event)
+        quotas.count_tokens(row.user_id, event, agent=before.agent)
         row.seq += 1
         _append(row, event, actor_id=actor_id).save(force_insert=True)
         _write_messages(row, before, result.messages)
@@ -155,7 +157,7 @@ def _is_anothers(event: Event, process_id: uuid.UUID) -> bool:
     if isinstance(event, GenerationEvent) and not isinstance(event, GenerationLost):
         runs = models.Run.objects.filter(id=event.run_id, generation_no=event.generation_no)
         owned = runs.values_list("owner", flat=True).first()
-    elif isinstance(event, ToolStarted):
+    elif isinstance(event, ToolStarted | ToolEnded):
         calls = models.ToolCall.objects.filter(id=event.call_id, execution_no=event.execution_no)
         owned = calls.values_list("owner", flat=True).first()
     return owned is not None and owned != process_id
@@ -234,12 +236,14 @@ def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> 
 def _write_messages(row: models.Conversation, before: Conversation, messages: tuple[Message, ...]) -> None:
     """Of the changed messages only the answer of the run before can have a row already."""
     written = before.run.answer.message_id if before.run else None
+    new: list[models.Message] = []
     for message in messages:
         columns = message_columns(message) | {"changed_seq": row.seq}
         if message.message_id == written:
             models.Message.objects.filter(conversation=row, message_id=written).update(**columns)
         else:
-            models.Message.objects.create(conversation=row, **columns)
+            new.append(models.Message(conversation=row, **columns))
+    models.Message.objects.bulk_create(new)
 
 
 def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID | None) -> None:

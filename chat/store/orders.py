@@ -6,6 +6,7 @@ import random
 import uuid
 from datetime import timedelta
 
+from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
 
 from chat import models
@@ -25,13 +26,14 @@ def untaken_call(call_id: CallId, execution_no: int) -> RunTool | None:
 def untaken() -> list[tuple[models.Conversation, Order]]:
     """Every order that nobody has taken."""
     found: list[tuple[models.Conversation, Order]] = []
-    for run in models.Run.objects.filter(ended_at=None, owner=None).select_related("conversation"):
-        answer = models.Message.objects.filter(run_id=run.id, state="streaming").first()
-        if answer is not None:
-            order = StartGeneration(
-                run_id=RunId(run.id), generation_no=run.generation_no, message_id=MessageId(answer.message_id)
-            )
-            found.append((run.conversation, order))
+    answers = models.Message.objects.filter(run_id=OuterRef("id"), state="streaming").order_by("pk")
+    runs = models.Run.objects.filter(ended_at=None, owner=None).select_related("conversation")
+    # One query for all of them: every worker asks, every second, and most when many wait.
+    for run in runs.annotate(answer_id=Subquery(answers.values("message_id")[:1])).exclude(answer_id=None):
+        order = StartGeneration(
+            run_id=RunId(run.id), generation_no=run.generation_no, message_id=MessageId(run.answer_id)
+        )
+        found.append((run.conversation, order))
     calls = models.ToolCall.objects.filter(state="approved", owner=None).select_related("conversation")
     found += [(call.conversation, order_of(call_value(call))) for call in calls]
     return found

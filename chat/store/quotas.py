@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 
 from chat import models
+from chat.core.agents import AgentRef
 from chat.core.events import Event, GenerationCompleted, GenerationFailed, GenerationInterrupted, MessageSubmitted
 from chat.core.state import Conversation, Refusal, Refused, Step
 from chat.store.rows import when
@@ -32,6 +34,7 @@ class Counted(StrEnum):
     SIGNUPS_OF_ADDRESS = "signups_address"
     SIGNUP_FAILURES_OF_ADDRESS = "signup_failures_address"
     MESSAGES = "messages"
+    FRAMES = "frames"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +46,8 @@ class Quota:
     tokens_per_day: int | None = None
 
 
-def take(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime) -> int | None:
-    """Count one more, before it is known how it ends: of many that come at once, no more than the limit get by.
+def take(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime, count: int = 1) -> int | None:
+    """Count so many more, before it is known how it ends: of many that come at once, no more than the limit get by.
 
     None when there was room; otherwise how many seconds to wait, and nothing was counted. Windows that are over are
     forgotten on the way.
@@ -54,8 +57,18 @@ def take(kind: Counted, key: str, *, limit: int, window_s: float, at: datetime) 
         tally, _ = models.Tally.objects.get_or_create(kind=kind.value, key=_key(key), window=start)
         models.Tally.objects.filter(kind=kind.value, key=_key(key), window__lt=start).delete()
         # The condition is looked at again by whoever waited for another to write.
-        is_counted = models.Tally.objects.filter(pk=tally.pk, count__lt=limit).update(count=F("count") + 1)
+        is_counted = models.Tally.objects.filter(pk=tally.pk, count__lte=limit - count).update(count=F("count") + count)
     return None if is_counted else _left_s(start, window_s, at)
+
+
+def take_frames(user_id: int, *, share: int, limit: int, window_s: float) -> float:
+    """Of the frames that one person may send within a window, to all processes together, take a share for this one.
+
+    For how many seconds it holds; 0 when none was left.
+    """
+    at = datetime.now(UTC)
+    wait = take(Counted.FRAMES, str(user_id), limit=limit, window_s=window_s, at=at, count=share)
+    return 0.0 if wait is not None else float(_left_s(_window(window_s, at), window_s, at))
 
 
 def give_back(kind: Counted, key: str, *, window_s: float, at: datetime) -> None:
@@ -93,10 +106,7 @@ def refusal(user_id: int, before: Conversation, event: Event, result: Step, quot
         words = f"You sent {tally.count:,} messages within an hour, as many as this site takes. Go on in {wait}."
         return Refused(code=Refusal.TOO_MANY_MESSAGES, words=words)
     if quota.tokens_per_day is not None and used_tokens(user_id, at) >= quota.tokens_per_day:
-        midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        wait = words_for(math.ceil((midnight - at).total_seconds()))
-        words = f"Your {quota.tokens_per_day:,} tokens of today are used up. There are new ones in {wait}."
-        return Refused(code=Refusal.NO_TOKENS_LEFT, words=words)
+        return no_tokens_left(f"Your {quota.tokens_per_day:,} tokens of today are used up.", at)
     if starts_run and quota.runs_at_once is not None:
         count_now = models.Run.objects.filter(conversation__user_id=user_id, ended_at=None).count()
         if count_now >= quota.runs_at_once:
@@ -110,8 +120,15 @@ def refusal(user_id: int, before: Conversation, event: Event, result: Step, quot
     return None
 
 
-def count_tokens(user_id: int, event: Event) -> None:
-    """What an answer took, as the model's server counted it."""
+def no_tokens_left(words: str, at: datetime) -> Refused:
+    """Says so, and when there will be new ones."""
+    midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    wait = words_for(math.ceil((midnight - at).total_seconds()))
+    return Refused(code=Refusal.NO_TOKENS_LEFT, words=f"{words} There are new ones in {wait}.")
+
+
+def count_tokens(user_id: int, event: Event, *, agent: AgentRef | None) -> None:
+    """What an answer took, as the model's server counted it. agent: whose answer it is."""
     if not isinstance(event, GenerationCompleted | GenerationInterrupted | GenerationFailed):
         return
     took = event.telemetry
@@ -126,12 +143,21 @@ def count_tokens(user_id: int, event: Event) -> None:
     if not models.UsageDay.objects.filter(user_id=user_id, day=day).update(**more):
         first, _ = models.UsageDay.objects.get_or_create(user_id=user_id, day=day)
         models.UsageDay.objects.filter(pk=first.pk).update(**more)
+    if agent is not None:
+        mine, _ = models.AgentUsageDay.objects.get_or_create(user_id=user_id, agent_id=agent.agent_id, day=day)
+        models.AgentUsageDay.objects.filter(pk=mine.pk).update(tokens=F("tokens") + prompt + completion)
 
 
 def used_tokens(user_id: int, at: datetime) -> int:
     """How many of that day."""
-    day = models.UsageDay.objects.filter(user_id=user_id, day=at.date()).first()
-    return day.prompt_tokens + day.completion_tokens if day else 0
+    days = models.UsageDay.objects.filter(user_id=user_id, day=at.date())
+    return sum(days.values_list("prompt_tokens", "completion_tokens").first() or ())
+
+
+def used_tokens_with(agent_id: UUID, user_id: int, at: datetime) -> int:
+    """How many of that day, in all conversations of this person with one agent."""
+    days = models.AgentUsageDay.objects.filter(agent_id=agent_id, user_id=user_id, day=at.date())
+    return days.values_list("tokens", flat=True).first() or 0
 
 
 def words_for(seconds: int) -> str:

@@ -10,7 +10,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 from chat import codec, models
 from chat.core.calls import ToolCall
-from chat.core.ids import CallId, ConversationId, MessageId, RunId
+from chat.core.ids import CallId, ConversationId, MessageId
 from chat.core.messages import Message, Role
 from chat.core.state import Conversation
 from chat.errors import ConversationMissingError
@@ -52,11 +52,12 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A line of the list of conversations. `phase` is its stored name."""
+    """A line of the list of conversations. `phase` is its stored name. agent: as it was called at the start, or ""."""
 
     conversation_id: ConversationId
     title: str
     phase: str
+    agent: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,8 +180,8 @@ def entries(*, user_id: int, limit: int) -> tuple[Entry, ...]:
     """The user's conversations, newest first."""
     rows = models.Conversation.objects.filter(user_id=user_id, is_deleted=False)
     return tuple(
-        Entry(conversation_id=ConversationId(row_id), title=title, phase=phase)
-        for row_id, title, phase in rows.values_list("id", "title", "phase")[:limit]
+        Entry(conversation_id=ConversationId(row_id), title=title, phase=phase, agent=agent)
+        for row_id, title, phase, agent in rows.values_list("id", "title", "phase", "agent_name")[:limit]
     )
 
 
@@ -194,7 +195,7 @@ def search(*, user_id: int, text: str, limit: int) -> tuple[Found, ...]:
     )
     return tuple(
         Found(
-            entry=Entry(conversation_id=ConversationId(row.id), title=row.title, phase=row.phase),
+            entry=Entry(conversation_id=ConversationId(row.id), title=row.title, phase=row.phase, agent=row.agent_name),
             message_id=None if row.place is None else MessageId(row.place),
             snippet=_around(row.words or "", text),
         )
@@ -210,17 +211,6 @@ def _around(content: str, text: str) -> str:
     return f"{'…' if start else ''}{line}{'…' if start + SNIPPET_CHARACTERS < len(content) else ''}"
 
 
-def transcript(
-    conversation_id: ConversationId,
-) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
-    """Every message, in order, and the calls of each answer."""
-    rows = models.Message.objects.filter(conversation_id=conversation_id).order_by("position")
-    calls: dict[MessageId, list[ToolCall]] = {}
-    for row in models.ToolCall.objects.filter(conversation_id=conversation_id).order_by("message_id", "number"):
-        calls.setdefault(MessageId(row.message_id), []).append(call_value(row))
-    return tuple(message_value(row) for row in rows), calls
-
-
 def call(conversation_id: ConversationId, call_id: uuid.UUID) -> ToolCall | None:
     """One tool call of a conversation; None when there is no such."""
     row = models.ToolCall.objects.filter(conversation_id=conversation_id, id=call_id).first()
@@ -230,21 +220,3 @@ def call(conversation_id: ConversationId, call_id: uuid.UUID) -> ToolCall | None
 def save_output(call_id: CallId, *, execution_no: int, output: str) -> None:
     """Keep what a running call has printed so far."""
     models.ToolCall.objects.filter(id=call_id, execution_no=execution_no, state="running").update(output=output)
-
-
-def save_text(
-    conversation_id: ConversationId,
-    message_id: MessageId,
-    *,
-    run_id: RunId,
-    generation_no: int,
-    text: str,
-    reasoning: str,
-) -> bool:
-    """Keep what an answer has so far. False, and nothing is written, when its order is no longer the run's."""
-    is_current = models.Run.objects.filter(id=run_id, generation_no=generation_no, ended_at=None)
-    return bool(
-        models.Message.objects.filter(conversation_id=conversation_id, message_id=message_id, state="streaming")
-        .filter(run_id__in=is_current.values("id"))
-        .update(content=text, reasoning=reasoning)
-    )

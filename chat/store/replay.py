@@ -18,7 +18,7 @@ from chat.core.messages import Message, MessageState
 from chat.core.reducer import step
 from chat.core.state import Conversation, Refused
 from chat.errors import AgentsiteError
-from chat.store import counts
+from chat.store import agents, counts
 from chat.store.log import Inspection, UnreadableError, event_of, lines
 from chat.store.rows import call_value, message_value, milliseconds
 
@@ -170,10 +170,13 @@ def _compare_snapshot(row: models.Conversation, state: Conversation) -> list[str
 
 
 def _compare_agent(row: models.Conversation, state: Conversation) -> list[str]:
-    version = row.agent_version
-    named = None if state.agent is None else (state.agent.agent_id, state.agent.version)
-    is_named = named == (None if version is None else (version.agent_id, version.number))
-    return [] if is_named else ["the row has another agent than the log"]
+    version, agent = row.agent_version, state.agent
+    named = (None, None, "") if agent is None else (agent.agent_id, agent.version, agent.name)
+    if named != (version and version.agent_id, version and version.number, row.agent_name):
+        return ["the row has another agent than the log"]
+    if agent is not None and version is not None and agents.profile_of(version).digest != agent.digest:
+        return [f"version {agent.version} of agent {agent.name} is not what it was when the conversation started"]
+    return []
 
 
 def _compare_messages(row: models.Conversation, messages: Iterable[Message]) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import ParamSpec, TypeVar, cast
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
 
-from channels.db import DatabaseSyncToAsync, database_sync_to_async
 from django.conf import settings
-from django.db import connection
+from django.db import close_old_connections, connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,15 +19,25 @@ T = TypeVar("T")
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function of the store, which is one transaction, in a thread that has the database.
 
-    SQLite takes one writer at a time, so there one thread does for the whole process; PostgreSQL is asked from several
-    at once, and calls may end in another order than they began.
+    SQLite takes one writer at a time, so there one thread does for the whole process, with a connection that stays
+    open: to open one costs more than most of what is done with it. PostgreSQL is asked from several threads at once,
+    and calls may end in another order than they began.
     """
-    if connection.vendor == "sqlite":
-        return cast(T, await database_sync_to_async(function)(*args, **kwargs))
-    call = DatabaseSyncToAsync(function, thread_sensitive=False, executor=_threads())
-    return cast(T, await call(*args, **kwargs))
+    call: Callable[[], T] = partial(function, *args, **kwargs)
+    if connection.vendor != "sqlite":
+        call = partial(_with_connection_of_pool, call)
+    return await asyncio.get_running_loop().run_in_executor(_threads(), contextvars.copy_context().run, call)
+
+
+def _with_connection_of_pool(function: Callable[[], T]) -> T:
+    close_old_connections()
+    try:
+        return function()
+    finally:
+        close_old_connections()
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(settings.AGENTSITE.agent_database_threads_max, thread_name_prefix="database")
+    count = 1 if connection.vendor == "sqlite" else settings.AGENTSITE.agent_database_threads_max
+    return ThreadPoolExecutor(count, thread_name_prefix="database")

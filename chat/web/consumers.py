@@ -23,7 +23,7 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
 from chat.rooms import Subscription
-from chat.store import files, reads, sockets
+from chat.store import files, quotas, reads, sockets
 from chat.store.commits import Repeated
 from chat.store.threads import in_thread
 from chat.tools.registry import ArgumentsError, all_tools
@@ -31,7 +31,7 @@ from chat.web import accounts, addresses, frames
 from chat.web.out import Out
 from chat.web.out_html import HtmlOut
 from chat.web.out_json import JsonOut
-from chat.web.pace import Pace, paces
+from chat.web.pace import BURST_S, Pace, paces
 from chat.web.reader import Reader
 from chat.wiring import Site
 
@@ -65,6 +65,11 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _expiry: asyncio.TimerHandle | None = None
     _pace: Pace
     _is_too_fast = False
+    _loop: asyncio.AbstractEventLoop
+    # Looks whether the reader has taken the frame that is being sent since then.
+    _clock: asyncio.TimerHandle | None = None
+    _sending_since_s: float | None = None
+    _is_too_slow = False
 
     async def connect(self) -> None:
         """Let the socket in when it is logged in, from our own page, and on a conversation of its user."""
@@ -100,18 +105,21 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._pace = paces.of_user(self._user_id, self._site.conf.agent_frames_max_per_second)
         self._subscription = subscription
         expiry_s = await in_thread(accounts.expiry_s, session)
-        self._expiry = asyncio.get_running_loop().call_later(expiry_s, subscription.check_session)
+        self._loop = asyncio.get_running_loop()
+        self._expiry = self._loop.call_later(expiry_s, subscription.check_session)
         self._reader = Reader(subscription, self._out, self._site.conf, self._site.copies)
         known = int(after) if after.isascii() and after.isdigit() and not is_json and len(after) < 12 else None
         self._writer = asyncio.create_task(self._write(subscription, known), name="socket writer")
+        self._clock = self._loop.call_later(self._site.conf.agent_slow_reader_timeout_s, self._look_at_clock)
 
     async def disconnect(self, code: int) -> None:
         """The socket is gone; the conversation goes on."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._clock):
+            if timer is not None:
+                timer.cancel()
         if self._subscription is not None:
             self._site.bus.unsubscribe(self._subscription)
             await self._tell_count()
@@ -120,7 +128,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Let the event happen that a frame wishes for."""
         if self._subscription is None or self._is_too_fast:
             return
-        if not self._pace.take():
+        if not await self._is_in_pace():
             self._is_too_fast = True
             words = "You send more frames than this site takes. Wait a moment, then connect again."
             await self.send(self._out.error(code="too_many_frames", words=words, ref=""))
@@ -156,6 +164,25 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.send(self._out.error(code=result.code.value, words=result.words, ref=str(ref)))
         elif isinstance(result, Repeated):
             self._subscription.repeat(result.announcement)
+
+    async def _is_in_pace(self) -> bool:
+        """Whether there is room for one more frame, in this process and in all of them together."""
+        pace = self._pace
+        if not pace.take():
+            return False
+        if not self._site.conf.is_on_postgresql or pace.spend():
+            return True
+        try:
+            for_s = await in_thread(
+                quotas.take_frames, self._user_id, share=pace.share, limit=pace.most, window_s=BURST_S
+            )
+        except DatabaseError as fault:
+            # What the frame wishes for says so itself, where it needs the database.
+            logger.warning("How many frames others take could not be looked up: %s", fault)
+            return True
+        if for_s:
+            pace.grant(for_s)
+        return pace.spend()
 
     async def _is_one_too_many(self) -> bool:
         """Whether this socket, which is counted already, is more than its user or address may have in all processes."""
@@ -270,9 +297,12 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         await self._send(frame)
                 for frame in await self._reader.take():
                     await self._send(frame)
-                await asyncio.sleep(self._out.pause_s)
+                if self._out.pause_s:
+                    await asyncio.sleep(self._out.pause_s)
                 await subscription.wait()
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not self._is_too_slow:
+                raise
             await self.close(TOO_SLOW)
         except OSError:
             # The client went at this very moment, as some servers say it; `disconnect` is called next.
@@ -287,8 +317,21 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return await in_thread(accounts.is_logged_in, self._session_key, self._user_id)
 
     async def _send(self, frame: str) -> None:
-        async with asyncio.timeout(self._site.conf.agent_slow_reader_timeout_s):
-            await self.send(frame)
+        """One frame. Channels' own way there is longer, and a frame has no timer of its own."""
+        self._sending_since_s = self._loop.time()
+        await self.base_send({"type": "websocket.send", "text": frame})
+        self._sending_since_s = None
+
+    def _look_at_clock(self) -> None:
+        """Whether the reader took what it was sent in time; one timer for all frames."""
+        limit_s = self._site.conf.agent_slow_reader_timeout_s
+        since_s = self._sending_since_s
+        left_s = limit_s if since_s is None else since_s + limit_s - self._loop.time()
+        if left_s > 0:
+            self._clock = self._loop.call_later(left_s, self._look_at_clock)
+        elif self._writer is not None:
+            self._is_too_slow = True
+            self._writer.cancel()
 
 
 class JsonConversationConsumer(ConversationConsumer):

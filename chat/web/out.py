@@ -16,7 +16,8 @@ class Out(Protocol):
 
     wants_list: whether it shows the list of conversations.
     wants_whole: whether a gap is healed by the whole of the conversation instead of what has changed.
-    pause_s: how long to leave this socket alone after the last text, so that a browser is not flooded.
+    pause_s: how long to leave this socket alone after the text that it was told since the reader set this to 0: so that
+    a browser is not flooded, and a busy process does more at a time.
     """
 
     wants_list: bool

@@ -17,6 +17,7 @@ from chat.render import fragments
 from chat.render.live_markdown import LiveMarkdown
 from chat.rooms import Published
 from chat.store.reads import Entry, View
+from chat.tempo import OF_THIS_PROCESS, Tempo
 
 # What an announcement must be for the order of the list of conversations to change.
 LIFTING_EVENT = "user_message"
@@ -28,14 +29,15 @@ class HtmlOut:
     """One HTML socket.
 
     It remembers what it has shown of the text that streams, and the parts that follow from the state, so that
-    it sends only what is new. `pause_s` is how long the page wants to be left alone after the last text.
+    it sends only what is new.
     """
 
     wants_list = True
     wants_whole = False
 
-    def __init__(self, *, frames_per_second_max: float) -> None:
+    def __init__(self, *, frames_per_second_max: float, tempo: Tempo = OF_THIS_PROCESS) -> None:
         self.pause_s = 0.0
+        self._tempo = tempo
         self._shortest_pause_s = 1 / frames_per_second_max
         self._live: LiveText | None = None
         self._version_shown = 0
@@ -44,7 +46,7 @@ class HtmlOut:
         self._parts: dict[str, str] = {}
         # Of each running call, how many segments it has shown and which progress.
         self._outputs: dict[tuple[CallId, int], tuple[int, Progress | None]] = {}
-        self._lines: dict[UUID, tuple[str, str]] = {}
+        self._lines: dict[UUID, tuple[str, str, str]] = {}
 
     def whole(self, view: View, live: LiveText | None) -> str:
         """Every message that the page shows, anew."""
@@ -87,7 +89,8 @@ class HtmlOut:
         if live is not self._live:
             self._follow(live, version=0, reasoning=0, calling="")
         frame = ""
-        self.pause_s = max(self._shortest_pause_s, markdown.cost_characters * PAUSE_S_PER_CHARACTER)
+        costs_s = markdown.cost_characters * PAUSE_S_PER_CHARACTER
+        self.pause_s = max(self._shortest_pause_s, costs_s, self._tempo.pause_s())
         if self._reasoning_shown < live.reasoning_length:
             more = live.reasoning_since(self._reasoning_shown)
             self._reasoning_shown = live.reasoning_length
@@ -115,7 +118,7 @@ class HtmlOut:
         if latest is not None and latest is not told:
             frames.append(fragments.progress(output.call_id, latest.fraction, latest.text))
         if frames:
-            self.pause_s = max(self.pause_s, self._shortest_pause_s)
+            self.pause_s = max(self.pause_s, self._shortest_pause_s, self._tempo.pause_s())
         return frames
 
     def list_change(self, published: Published) -> str:
@@ -125,7 +128,7 @@ class HtmlOut:
         if state.is_deleted:
             self._lines.pop(state.conversation_id, None)
             return fragments.entry_deleted(state.conversation_id)
-        line = (state.title, codec.phase_name(state.phase))
+        line = (state.title, codec.phase_name(state.phase), state.agent.name if state.agent else "")
         is_lifted = announcement.event_type == LIFTING_EVENT
         if self._lines.get(state.conversation_id) == line and not is_lifted:
             return ""
@@ -137,8 +140,8 @@ class HtmlOut:
         """The whole list of conversations."""
         lines = []
         for entry in entries:
-            self._lines[entry.conversation_id] = (entry.title, entry.phase)
-            lines.append(fragments.entry(entry.conversation_id, entry.title, entry.phase))
+            line = self._lines[entry.conversation_id] = (entry.title, entry.phase, entry.agent)
+            lines.append(fragments.entry(entry.conversation_id, *line))
         return f'<ol id="conversations" hx-swap-oob="innerHTML">{"".join(lines)}</ol>'
 
     def accepted_before(self, announcement: Announcement) -> str:

@@ -18,6 +18,7 @@ from chat.core.state import Conversation, Generating
 from chat.live import LiveOutput, LiveText, Progress
 from chat.rooms import Published
 from chat.store.reads import Entry, View
+from chat.tempo import OF_THIS_PROCESS, Tempo
 
 
 class JsonOut:
@@ -26,9 +27,10 @@ class JsonOut:
     wants_list = False
     # A client that asks has missed something, and `full` promises everything.
     wants_whole = True
-    pause_s = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, tempo: Tempo = OF_THIS_PROCESS) -> None:
+        self.pause_s = 0.0
+        self._tempo = tempo
         self._live: LiveText | None = None
         self._sent = 0
         self._outputs: dict[tuple[CallId, int], tuple[int, Progress | None]] = {}
@@ -82,6 +84,7 @@ class JsonOut:
             }
             made = live.attachments["json"] = (key, msgspec.json.encode(delta).decode())
         self._sent = live.length
+        self.pause_s = self._tempo.pause_s()
         frame: str = made[1]
         return frame
 

@@ -1,4 +1,6 @@
-"""How fast one person may send frames to this process, on all their sockets together.
+"""How fast one person may send frames, on all their sockets together.
+
+A pace holds for this process. Where there are others, it also spends shares of what all of them have together.
 
 Knows time alone. Must not know sockets, frames or settings.
 """
@@ -10,6 +12,8 @@ from collections.abc import Callable
 
 # So many seconds' worth may come at once: a page that was offline sends what it had kept.
 BURST_S = 20.0
+# Of what all processes take together within BURST_S, as much as one asks for at once: so many seconds' worth.
+SHARE_S = 2.0
 # Fewer are not worth the search for those that have nothing to remember.
 USERS_MIN = 1000
 
@@ -24,6 +28,29 @@ class Pace:
         self._left = self._most
         self._now_s = now_s
         self._at_s = now_s()
+        self._shared, self._shared_until_s = 0, 0.0
+
+    @property
+    def most(self) -> int:
+        """So many may come at once."""
+        return int(self._most)
+
+    @property
+    def share(self) -> int:
+        """So many to ask for at once, where processes share."""
+        return min(self.most, max(1, int(self._per_second * SHARE_S)))
+
+    def grant(self, for_s: float) -> None:
+        """A share more of what all processes have together, to be spent within that time."""
+        self._shared = self.share + (self._shared if self._now_s() < self._shared_until_s else 0)
+        self._shared_until_s = self._now_s() + for_s
+
+    def spend(self) -> bool:
+        """One of the shares; whether there was any left."""
+        if self._shared < 1 or self._now_s() >= self._shared_until_s:
+            return False
+        self._shared -= 1
+        return True
 
     def take(self) -> bool:
         """One more; whether there was room for it."""

@@ -51,6 +51,7 @@ class Reader:
     async def take(self) -> list[str]:
         """The frames for all that has come since the last call."""
         subscription = self._subscription
+        self._out.pause_s = 0.0
         frames: list[str] = []
         while subscription.announcements and not subscription.is_stale:
             published = subscription.announcements.popleft()

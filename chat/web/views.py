@@ -89,6 +89,7 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
                 "agent": state.agent,
             },
             "agents": agents.choices(user_id),
+            "agent_off": agents.why_off(state.agent, user_id),
             "messages": fragments.message_contexts(view.messages, view.calls),
             "has_older": view.has_older,
             "before": view.messages[0].position if view.has_older else None,
@@ -96,16 +97,17 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
             "status": fragments.status_context(state),
             "allowed_tools": state.allowed_tools,
             "controls": fragments.controls_context(state),
-            "entries": [
-                fragments.entry_context(entry.conversation_id, entry.title, entry.phase)
-                for entry in reads.entries(user_id=user_id, limit=LIST_LIMIT)
-            ],
+            "entries": [_line(entry) for entry in reads.entries(user_id=user_id, limit=LIST_LIMIT)],
             "deleted": _deleted(request),
             "uploads": uploads.what_is_taken(),
             "is_demo": settings.AGENTSITE.is_demo,
             "why_off": workshop.why_off() if request.user.is_staff else "",
         },
     )
+
+
+def _line(entry: reads.Entry) -> dict[str, Any]:
+    return fragments.entry_context(entry.conversation_id, entry.title, entry.phase, entry.agent)
 
 
 def _deleted(request: HttpRequest) -> dict[str, Any] | None:
@@ -242,14 +244,14 @@ def search(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").replace("\0", "").strip()[:SEARCH_LIMIT_CHARACTERS]
     if not query:
         entries = reads.entries(user_id=_user_id(request), limit=LIST_LIMIT)
-        lines = [fragments.entry_context(entry.conversation_id, entry.title, entry.phase) for entry in entries]
+        lines = [_line(entry) for entry in entries]
     else:
         lines = [_found(found) for found in reads.search(user_id=_user_id(request), text=query, limit=LIST_LIMIT)]
     return render(request, "chat/search.html", {"results": lines, "query": query})
 
 
 def _found(found: reads.Found) -> dict[str, Any]:
-    line = fragments.entry_context(found.entry.conversation_id, found.entry.title, found.entry.phase)
+    line = _line(found.entry)
     if found.message_id is not None:
         line["url"] += f"#{ids.message(found.message_id)}"
     return line | {"snippet": found.snippet}

@@ -1,6 +1,7 @@
-"""How long the lists of staff take on a large site: `python -m tests.admin.scale [conversations] [events]`.
+"""How long the pages of staff take on a large site: `python -m tests.admin.scale [conversations] [events]`.
 
-Fills a SQLite file under `var/` with small rows, once, and asks for each list as a browser would. Prints a table.
+Fills a SQLite file under `var/` with small rows and one long conversation, once, and asks for each page as a browser
+would. Prints a table. A page that takes longer than a second makes it end with 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from tests.server import ROOT
 
 CONVERSATIONS, EVENTS = 100_000, 5_000_000
 BATCH = 20_000
+# In the long conversation, about six events each; as many as somebody says in months.
+TURNS = 400
+TRACES, REVIEWS = 200_000, 30_000
+SLOW_S = 1.0
+LONG = "A long conversation"
 USERS = 1_000
 MESSAGES_EACH, CALLS_EACH = 4, 2
 # About what a snapshot and an answer take.
@@ -46,6 +52,26 @@ LISTS = {
     "events": "event/",
     "events, page 150": "event/?p=150",
     "events of a name": "event/?name=tool_rejected",
+    "traces": "accesstrace/",
+    "traces of one who looked": "accesstrace/?q=boss",
+    "traces of one kind": "accesstrace/?what=export",
+    "reviews": "review/",
+    "reviews that flagged": "review/?state=flagged",
+    "agents": "agent/",
+    "processes": "process/",
+}
+# Of the long one; named by what stands in braces.
+PAGES = {
+    "a conversation of thousands of events": "conversation/{conversation}/change/",
+    "its older messages": "conversation/{conversation}/change/?before=200",
+    "its first event": "conversation/{conversation}/at/?at=1",
+    "the middle of its log": "conversation/{conversation}/at/?at={middle}",
+    "its newest event": "conversation/{conversation}/at/",
+    "its events": "event/?q={conversation}",
+    "its tool calls": "toolcall/?q={conversation}",
+    "its traces": "accesstrace/?q={conversation}",
+    "one event": "event/{event}/change/",
+    "one tool call": "toolcall/{call}/change/",
 }
 
 
@@ -131,6 +157,56 @@ def fill(conversations: int, events: int) -> None:
             table._default_manager.bulk_create(batch)
         print(f"{table.__name__}: {table._default_manager.count():,}", flush=True)  # noqa: T201
     fill_log(each)
+    fill_traces(keys)
+    fill_long()
+
+
+def fill_traces(keys: Sequence[uuid.UUID]) -> None:
+    """What staff looked at and said."""
+    from chat import models
+
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    models.AccessTrace.objects.bulk_create(
+        (
+            models.AccessTrace(
+                staff_name="boss" if number % 10 else "another",
+                what="export" if number % 1_000 == 0 else "conversation",
+                conversation_id=keys[number % len(keys)],
+                at=at,
+            )
+            for number in range(TRACES)
+        ),
+        batch_size=BATCH,
+    )
+    models.Review.objects.bulk_create(
+        (
+            models.Review(
+                conversation_id=keys[number * len(keys) // REVIEWS],
+                state="flagged" if number % 600 == 0 else "reviewed",
+                note="Nothing to say." * 10,
+                seq=40,
+                at=at,
+            )
+            for number in range(REVIEWS)
+        ),
+        batch_size=BATCH,
+    )
+
+
+def fill_long() -> None:
+    """One conversation that is real, with everything that happens in one."""
+    from django.db import transaction
+
+    from chat import models
+    from tests.admin.staff import busy
+    from tests.store.kept import Kept, make_user
+
+    with transaction.atomic():
+        kept = Kept(make_user("ann"))
+        for _ in busy(kept, TURNS):
+            pass
+        models.Conversation.objects.filter(pk=kept.conversation_id).update(title=LONG)
+    print(f"The long one: {kept.row.seq:,} events", flush=True)  # noqa: T201
 
 
 def fill_log(each: int) -> None:
@@ -162,31 +238,42 @@ def fill_log(each: int) -> None:
     print(f"Event: {models.Event.objects.count():,}", flush=True)  # noqa: T201
 
 
-def measure() -> None:
-    """Ask for each list three times, and print the median and the worst."""
+def measure() -> bool:
+    """Ask for each page three times, and print the median and the worst. Whether all were fast enough."""
     from django.contrib.auth import get_user_model
     from django.test import Client
+
+    from chat import models
 
     boss, _ = get_user_model().objects.get_or_create(username="boss", is_staff=True, is_superuser=True)
     client = Client()
     client.force_login(boss)
     client.get("/admin/")
-    for what, place in LISTS.items():
+    long = models.Conversation.objects.get(title=LONG)
+    names = {
+        "conversation": long.pk,
+        "middle": long.seq // 2,
+        "event": models.Event.objects.get(conversation=long, seq=long.seq // 2).pk,
+        "call": models.ToolCall.objects.filter(conversation=long).values_list("pk", flat=True)[0],
+    }
+    is_fast = True
+    for what, pattern in (LISTS | PAGES).items():
+        place = pattern.format(**names)
         times = []
         for _ in range(3):
             began = time.perf_counter()
             answer = client.get(f"/admin/chat/{place}")
             times.append(time.perf_counter() - began)
             assert answer.status_code == 200, place
-        found = answer.context["cl"].result_count
-        print(  # noqa: T201
-            f"{what:45} {sorted(times)[1] * 1000:7.0f} ms, worst {max(times) * 1000:6.0f} ms, {found:,} listed",
-            flush=True,
-        )
+        listed = f", {answer.context['cl'].result_count:,} listed" if "cl" in answer.context else ""
+        median = sorted(times)[1]
+        is_fast = is_fast and median < SLOW_S
+        print(f"{what:45} {median * 1000:7.0f} ms, worst {max(times) * 1000:6.0f} ms{listed}", flush=True)  # noqa: T201
+    return is_fast
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Fill the file when it is not there yet, and measure."""
+def main(arguments: Sequence[str]) -> int:
+    """Fill the file when it is not there yet, and measure. 1 when a page is slow."""
     conversations = int(arguments[0]) if arguments else CONVERSATIONS
     events = int(arguments[1]) if len(arguments) > 1 else EVENTS
     place = ROOT / "var" / f"scale-{conversations}-{events}.sqlite3"
@@ -212,8 +299,8 @@ def main(arguments: Sequence[str]) -> None:
             fill(conversations, events)
             cursor.execute("ANALYZE")
         connection.close()
-    measure()
+    return 0 if measure() else 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,8 @@ print("twice", Permission.objects.filter(content_type__app_label="chat").count()
 """
 REVIEWER = ["review_conversation", "view_conversation", "view_event", "view_review", "view_toolcall"]
 ADMIN = [
-    *("add_agent", "change_agent", "close_conversation", "decide_toolcall", "export_conversation"),
+    *("add_agent", "change_agent", "close_conversation", "decide_toolcall", "delete_agent"),
+    "export_conversation",
     *("stop_conversation", "view_accesstrace", "view_agent", "view_process"),
 ]
 EXPECTED = [

@@ -9,7 +9,6 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from chat import models
-from chat.store import reads
 from tests.admin.staff import busy
 from tests.store.kept import Kept, make_user
 
@@ -106,10 +105,7 @@ def test_it_says_who_did_what_when_and_what_that_changed(boss: Client, owner: Cl
 def test_it_says_when_text_was_in_flight_which_is_not_in_the_log(boss: Client, owner: Client) -> None:
     kept = Kept(int(owner.session["_auth_user_id"]))
     kept.send("a")
-    run = kept.run
-    assert reads.save_text(
-        kept.conversation_id, run.answer.message_id, run_id=run.run_id, generation_no=1, text="so far", reasoning=""
-    )
+    assert kept.save_text(kept.run, "so far")
     place = f"/admin/chat/conversation/{kept.conversation_id}/at/"
     page = boss.get(place, {"at": 2}).content.decode()
     assert "so far" not in page

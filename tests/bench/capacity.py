@@ -12,15 +12,19 @@ import argparse
 import asyncio
 import re
 import socket
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tests.bench.__main__ import Load, cpu_seconds, read_along
-from tests.fleet.fleet import Fleet, Seat
+from tests.bench import chats as talk
+from tests.bench.clocks import cpu_s
+from tests.bench.served import Seat
+from tests.bench.speech import Json
+from tests.bench.upstream import Upstream
+from tests.fleet.fleet import Fleet
+from tests.fleet.fleet import Seat as Machine
 from tests.fleet.links import network
 from tests.fleet.postgres import PostgresProcess, postgres
 from tests.fleet.redis import RedisProcess, redis
@@ -71,6 +75,7 @@ class Ground:
     """What is measured."""
 
     fleet: Fleet
+    upstream: Upstream
     database: PostgresProcess
     name: str
     layer: RedisProcess
@@ -84,10 +89,10 @@ class Ground:
         commits, inserted, updated, wal, disk, _ = row
         return Sums(
             at_s=time.monotonic(),
-            web_s=cpu_seconds(self.fleet.webs[0].pid),
-            worker_s=cpu_seconds(self.fleet.workers[0].pid),
-            postgres_s=sum(cpu_seconds(each.pid) for each in below(self.database.pid)),
-            redis_s=cpu_seconds(self.layer.pid),
+            web_s=cpu_s(self.fleet.webs[0].pid),
+            worker_s=cpu_s(self.fleet.workers[0].pid),
+            postgres_s=sum(cpu_s(each.pid) for each in below(self.database.pid)),
+            redis_s=cpu_s(self.layer.pid),
             redis_out=told["total_net_output_bytes"],
             redis_in=told["total_net_input_bytes"],
             commits=commits,
@@ -105,12 +110,13 @@ class Ground:
         assert row is not None
         return int(row[-1]) - 1
 
-    async def turns(self, person: Person, conversations: list[str], tokens: int) -> Sums:
-        """What one turn of so many tokens took, with the share of an idle site taken off."""
+    async def turns(self, seats: Sequence[Seat], tokens: int) -> Sums:
+        """What one turn of so many tokens in each seat took."""
         before = await asyncio.to_thread(self.look)
-        load = Load()
-        await asyncio.gather(*(read_along(person, one, "json", tokens, load) for one in conversations))
-        assert load.ended == len(conversations)
+        opened = await talk.open_all(seats, self.upstream)
+        with talk.seated(opened):
+            await talk.begin(opened, tokens=tokens, rate=50, within_s=1)
+            await asyncio.gather(*(chat.ended() for chat in opened))
         await asyncio.sleep(SETTLED_S)
         return (await asyncio.to_thread(self.look)).less(before)
 
@@ -128,16 +134,24 @@ def _info(port: int) -> dict[str, float]:
 
 async def measure(ground: Ground, chats: int) -> None:
     """Measure and print."""
+    await ground.upstream.start()
     person = Person(ground.fleet.base).log_in()
-    conversations = [person.new_conversation() for _ in range(chats)]
-    await ground.turns(person, conversations, FEW)
+    seats = [
+        Seat(
+            port=ground.fleet.port,
+            path=f"/ws/c/{conversation}/?format=json",
+            speech=Json(),
+            cookie=person.cookie,
+        )
+        for conversation in [person.new_conversation() for _ in range(chats)]
+    ]
+    await ground.turns(seats, FEW)
     before = ground.look()
     await asyncio.sleep(IDLE_S)
     used = ground.look().less(before)
     idle = used.each(used.at_s)
     few, many = [
-        raw.less(idle, raw.at_s).each(chats)
-        for raw in [await ground.turns(person, conversations, tokens) for tokens in (FEW, MANY)]
+        raw.less(idle, raw.at_s).each(chats) for raw in [await ground.turns(seats, tokens) for tokens in (FEW, MANY)]
     ]
     token = many.less(few).each(MANY - FEW)
     turn = few.less(token, FEW)
@@ -145,6 +159,7 @@ async def measure(ground: Ground, chats: int) -> None:
     print(  # noqa: T201
         f"\n{chats} chats; web {ground.fleet.webs[0].memory_mb:.0f} MiB, {ground.connections} connections to PostgreSQL"
     )
+    await ground.upstream.close()
 
 
 def table(idle: Sums, turn: Sums, token: Sums) -> str:
@@ -165,19 +180,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.capacity", description=__doc__)
     parser.add_argument("--chats", type=int, default=20)
     options = parser.parse_args()
-    port = free_port()
+    upstream = Upstream(free_port())
     with tempfile.TemporaryDirectory() as folder, network() as net, postgres() as database, redis() as layer:
-        upstream = subprocess.Popen([sys.executable, "-m", "tests.bench.upstream", str(port)])
         name = database.new_database()
-        seat = Seat(database_url=database.url(name), redis_url=layer.url(), upstream=f"http://127.0.0.1:{port}/v1")
-        fleet = Fleet(Path(folder), net, lambda _: seat, webs=1, workers=1)
+        machine = Machine(database_url=database.url(name), redis_url=layer.url(), upstream=upstream.url)
+        fleet = Fleet(Path(folder), net, lambda _: machine, webs=1, workers=1)
         try:
             fleet.start(within_s=120)
-            asyncio.run(measure(Ground(fleet=fleet, database=database, name=name, layer=layer), options.chats))
+            ground = Ground(fleet=fleet, upstream=upstream, database=database, name=name, layer=layer)
+            asyncio.run(measure(ground, options.chats))
         finally:
             fleet.close()
-            upstream.terminate()
-            upstream.wait()
 
 
 if __name__ == "__main__":

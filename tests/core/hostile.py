@@ -13,6 +13,7 @@ from chat.core import prompt, reducer
 from chat.core.messages import Delivery
 from tests.core.folding import StepFunction
 from tests.core.performing import ANSWERS, GUARDED
+from tests.core.talk import ANALYST
 from tests.core.turns import BuildFunction
 from tests.core.world import World
 
@@ -52,7 +53,7 @@ class HostileWorld(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(step=type(self).step, build=type(self).build)
-        self.world.start()
+        self.world.start(ANALYST)
 
     @rule(which=SMALL)
     def a_person_sends_for_later(self, which: int) -> None:

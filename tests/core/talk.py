@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
+from chat.core.agents import AgentRef, Profile
 from chat.core.calls import Artifact, Choice, Policy, Proposal, Scope, ToolCall
 from chat.core.effects import Effect
 from chat.core.events import (
@@ -45,6 +46,9 @@ from chat.core.reducer import step
 from chat.core.state import Conversation, Hold, Phase, Refusal, Refused, Run, Step
 
 CONVERSATION_ID = ConversationId(UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff"))
+ANALYST = AgentRef(
+    agent_id=UUID("7b0cbbc5-3a8f-4a43-9c1b-5ef6ff0f6a11"), version=1, name="Analyst", digest=Profile(policies={}).digest
+)
 NOW_MS = 1_700_000_000_000
 FAILURE = Failure(fault="quota", words="The account has no credit left.")
 USER_ID = 1

@@ -10,6 +10,7 @@ import pytest
 
 from chat.core.effects import CancelRun, StartGeneration
 from chat.core.events import (
+    ConversationStarted,
     Event,
     GenerationCompleted,
     QueueItemEdited,
@@ -17,11 +18,22 @@ from chat.core.events import (
     QueueItemRemoved,
     RetryRequested,
 )
-from chat.core.invariants import of_state, of_transcript
+from chat.core.invariants import Ledger, of_state, of_transcript
 from chat.core.messages import Delivery, Message, MessageState
 from chat.core.reducer import step
 from chat.core.state import Conversation, Generating, Hold, Idle, Refusal, Refused, Step, Stopping
-from tests.core.talk import CONVERSATION_ID, FAILURE, NOW_MS, Talk, completed, interrupted, message_id, sent, stopped
+from tests.core.talk import (
+    ANALYST,
+    CONVERSATION_ID,
+    FAILURE,
+    NOW_MS,
+    Talk,
+    completed,
+    interrupted,
+    message_id,
+    sent,
+    stopped,
+)
 from tests.core.world import FOREIGN_RUN
 
 
@@ -117,6 +129,16 @@ def recorded(talk: Talk, event: Event, change: Callable[[Step], Step | Refused])
 
 def without_effects(result: Step) -> Step:
     return replace(result, effects=())
+
+
+def test_another_agent_than_the_one_at_the_start_is_reported() -> None:
+    wrong = "the conversation has another agent than it started with"
+    start = ConversationStarted(conversation_id=CONVERSATION_ID, agent=ANALYST, at_ms=NOW_MS)
+    forgetful = Step(state=Conversation(conversation_id=CONVERSATION_ID))
+    assert Ledger().record(None, start, forgetful) == [wrong]
+    talk = busy()
+    changed = recorded(talk, stopped(None), lambda it: replace(it, state=replace(it.state, agent=ANALYST)))
+    assert changed == [wrong]
 
 
 def test_an_event_of_an_order_that_is_not_open_is_reported() -> None:

@@ -255,6 +255,13 @@ def lets_held_messages_join_a_run_that_is_over(state: Conversation | None, event
     return result
 
 
+def forgets_the_agent_when_a_run_fails(state: Conversation | None, event: Event) -> Step | Refused:
+    result = step(state, event)
+    if isinstance(event, GenerationFailed) and isinstance(result, Step):
+        return replace(result, state=replace(result.state, agent=None))
+    return result
+
+
 BUGS: tuple[StepFunction, ...] = (
     forgets_the_fence_by_run_id,
     ignores_the_generation_number,
@@ -287,6 +294,7 @@ BUGS: tuple[StepFunction, ...] = (
     never_lets_a_held_queue_go_on,
     takes_a_failure_for_the_reason_why_stop_holds,
     lets_held_messages_join_a_run_that_is_over,
+    forgets_the_agent_when_a_run_fails,
 )
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 from uuid import UUID, uuid5
 
 from chat.core import reducer
+from chat.core.agents import AgentRef
 from chat.core.calls import CallState, ToolCall
 from chat.core.effects import CancelRun, Effect, Order, RunTool, StartGeneration
 from chat.core.events import (
@@ -94,9 +95,9 @@ class World:
     is_broken: bool = False
     now_ms: int = 1_700_000_000_000
 
-    def start(self) -> None:
+    def start(self, agent: AgentRef | None = None) -> None:
         """Open the conversation."""
-        self.apply(ConversationStarted(conversation_id=CONVERSATION_ID, at_ms=self.now_ms))
+        self.apply(ConversationStarted(conversation_id=CONVERSATION_ID, at_ms=self.now_ms, agent=agent))
 
     @property
     def conversation(self) -> Conversation:

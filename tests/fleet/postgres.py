@@ -93,8 +93,8 @@ class PostgresProcess(Spawned):
         self.kill_tree()
 
     def end(self) -> None:
-        """As an administrator ends it who does not wait for those that are connected."""
-        assert self.stop(signal.SIGINT, within_s=30) == 0
+        """As an administrator ends it who waits for no client. First it writes all that it has."""
+        assert self.stop(signal.SIGINT, within_s=120) == 0
 
     def close(self) -> None:
         """Leave nothing behind."""

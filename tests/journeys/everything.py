@@ -58,6 +58,7 @@ def fill() -> None:
     agent = models.Agent(name="Analyst")
     agents.save(agent, {"instructions": NO_NUL, "policies": {"run_shell": "never"}}, by_id=boss.pk)
     agent.groups.set(Group.objects.all())
+    models.AgentUsageDay.objects.create(user=boss, agent=agent, day=datetime.now(UTC).date(), tokens=1)
     client, page = client_of(boss), f"/admin/chat/conversation/{kept.conversation_id}"
     assert client.get(f"{page}/change/").status_code == 200
     assert client.post(f"{page}/review/", {"state": "flagged", "note": "Look."}).status_code == 302

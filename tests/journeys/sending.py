@@ -71,4 +71,4 @@ class SendingJourney:
                     # Without a goodbye, as when a phone loses its network.
                     goes.connection.transport.abort()
             await stays.until_event("llm_response_completed", within_s=FAR_S)
-        assert "Traceback" not in place.server.log.read_text()
+        assert "Traceback" not in place.server.log_text

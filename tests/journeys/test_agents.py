@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from chat.llm.scripted import ScriptedServer
-from chat.llm.scripted_steps import Say
+from chat.llm.scripted_steps import CallTool, Hang, Say
 from tests.journeys.place import Place
 from tests.journeys.serving import serving
 from tests.server import Person, ServerProcess
@@ -93,13 +95,65 @@ async def test_the_model_is_asked_as_the_agent_of_the_conversation_says(place: P
     assert place.server.manage("check_replay").returncode == 0
 
 
+async def test_an_agent_calls_tools_no_oftener_than_it_may_and_its_answers_take_no_longer(place: Place) -> None:
+    place.answers(
+        lambda request: (
+            (Say(text="So far"), Hang())
+            if request.last_user_text == "Wait"
+            else (Say(text="Again."), CallTool(name="current_time"))
+            if request.body.get("tools")
+            else (Say(text="Enough."),)
+        )
+    )
+    limited = start(place, make(place, "Limited", tool_rounds_max="2", answer_timeout_s="1"))
+    async with limited.socket() as wire:
+        await wire.say("Go on")
+        await wire.until_idle()
+        assert [bool(exchange.request.body.get("tools")) for exchange in place.upstream.exchanges] == [
+            True,
+            True,
+            False,
+        ]
+        await wire.say("Wait")
+        await wire.until_event("llm_response_failed")
+    assert limited.transcript()[-1] == ("assistant", "failed", "So far")
+    assert "within 1 s" in limited.person.get(limited.path)[1]
+    # None of the others finds a choice where there should be none.
+    make(place, "Limited", is_enabled="")
+
+
+async def test_the_owner_is_asked_where_an_agent_says_so_and_the_site_says_later_what_is_locked(
+    upstream: ScriptedServer, tmp_path: Path
+) -> None:
+    site = ServerProcess(tmp_path, upstream=upstream.base_url)
+    with serving(site):
+        upstream.exchanges.clear()
+        person = Person(site.base).log_in()
+        place = Place(server=site, upstream=upstream, person=person, conversation=person.new_conversation())
+        place.answers(
+            lambda request: (Say(text="Enough."),) if request.tool_results else (CallTool(name="current_time"),)
+        )
+        careful = start(place, make(place, "Careful", tool_current_time="ask"))
+        async with careful.socket() as wire:
+            await wire.say("What time is it?")
+            waiting = await wire.until(lambda frame: frame.get("phase") == "awaiting_approval")
+            [call] = waiting["tool_calls"]
+            await wire.send(type="approve", call_id=call["call_id"], digest=call["digest"])
+            await wire.until_idle()
+        assert site.stop(signal.SIGTERM) == 0
+        site.environ["AGENT_TOOL_POLICIES"] = "current_time=never"
+        site.start()
+        place.answers((Say(text="I can't tell."),))
+        assert "current_time" not in tools(await ask(careful))
+
+
 async def test_a_person_chooses_where_there_is_a_choice(place: Place) -> None:
     analyst = make(place, "Analyst", description="For figures")
     assert 'name="agent"' not in place.person.get(start(place).path)[1]
     make(place, "Writer")
     page = place.person.get(start(place, analyst).path)[1]
-    assert re.search(rf'<option value="{analyst}"[^>]*>Analyst</option>', page)
-    assert re.search(r'<span class="agent"[^>]*>.*Analyst<.*, version</span> <span class="version">\d+<', page)
+    assert re.search(rf'<option value="{analyst}"[^>]*>Analyst: For figures</option>', page)
+    assert re.search(r'<span class="agent"[^>]*>.*Analyst<.*, version \d+</span>', page)
 
 
 @pytest.mark.parametrize("agent", ["nonsense", "00000000-0000-4000-8000-000000000000"])

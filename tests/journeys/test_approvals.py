@@ -48,8 +48,9 @@ both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
 def server(
     deployment: Deployment, upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A site with tools."""
-    with serving_tools(tmp_path_factory.mktemp("approvals"), upstream.base_url, deployment) as running:
+    """A site with tools. What they print is not saved while they run: a row that changes was changed by a decision."""
+    folder = tmp_path_factory.mktemp("approvals")
+    with serving_tools(folder, upstream.base_url, deployment, AGENT_CHECKPOINT_INTERVAL_S="300") as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import signal
 import socket
@@ -105,6 +106,12 @@ def test_the_second_start_keeps_accounts_and_conversations(fresh: ServerProcess)
         assert person.get(f"/c/{conversation}/")[0] == 200
         assert fresh.stop(signal.SIGINT) == 0
     figures.show(f"first start {took_s[0]:.1f} s, second start {took_s[1]:.1f} s")
+
+
+def test_a_command_waits_for_neither_the_model_s_sdk_nor_the_engine_of_jobs(fresh: ServerProcess) -> None:
+    look = "import sys; print({'openai', 'procrastinate', 'chat.admin.calls', 'chat.wiring'} & set(sys.modules))"
+    loaded = fresh.manage("shell", "--no-imports", "-c", f"from agentsite import asgi, urls; {look}")
+    assert (loaded.returncode, ast.literal_eval(loaded.stdout)) == (0, {"chat.admin.calls", "chat.wiring"})
 
 
 def test_the_first_start_prints_a_password_once(fresh: ServerProcess) -> None:

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Say
-from tests.journeys import figures, hostile
+from tests.journeys import figures, hostile, hostile_frames, hostile_paths
 from tests.journeys.raw import FAR_S, Answer, ask, request
 from tests.journeys.serving import serving
 from tests.server import Person, ServerProcess
@@ -76,7 +76,7 @@ def faults(raw: bytes, answers: list[Answer], secrets: Sequence[str]) -> list[st
     found = []
     for answer in answers:
         told = [word for word in (*TELLS, *secrets) if word in answer.text or word in str(answer.headers)]
-        if answer.status >= 500 or told or hostile.EVIL in answer.header("location"):
+        if answer.status >= 500 or told or hostile_paths.EVIL in answer.header("location"):
             found.append(f"{raw[:150]!r} got {answer.status} {told} {answer.header('location')}")
         if answer.header("set-cookie").startswith("x="):
             found.append(f"{raw[:150]!r} set a cookie")
@@ -129,7 +129,7 @@ async def test_thousands_of_spoilt_frames_are_answered_and_leave_nothing(
 ) -> None:
     upstream.script = lambda request: (Say(text="ok"),)
     conversation = member.new_conversation()
-    frames = hostile.frames(FRAMES)
+    frames = hostile_frames.frames(FRAMES)
     before_mb, refused = 0.0, 0
     async with member.socket(f"/ws/c/{conversation}/?format=json") as wire:
         await wire.receive()
@@ -182,9 +182,9 @@ def test_sockets_that_break_their_protocol_are_closed_and_nothing_else_is(
     good = request("/ws/", *HANDSHAKE, *own, host=host, closes=False)
     upgrades = [
         request("/ws/", "Upgrade: websocket", "Connection: Upgrade", *headers, *own, host=host, closes=False)
-        for headers in hostile.HANDSHAKES
+        for headers in hostile_frames.HANDSHAKES
     ]
-    broken = [good + frame for frame in hostile.BROKEN_FRAMES]
+    broken = [good + frame for frame in hostile_frames.BROKEN_FRAMES]
     for raw, answers in crawl(target.base, [*upgrades, *broken]):
         assert faults(raw, answers, (OPENAI_KEY,)) == []
     assert member.get("/search/?q=x")[0] == 200

@@ -5,21 +5,24 @@ many that come at once, and whoever is refused is told which limit it was.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import CountTokens, Gate, Say, Wait
 from chat.web.consumers import TOO_MANY
+from chat.web.pace import BURST_S
 from tests.fleet.postgres import postgres
 from tests.journeys.serving import serving
 from tests.server import PASSWORD, Frame, Person, ServerProcess, Wire
 
-FAILURES, SIGNUPS, SOCKETS, MESSAGES, QUEUE, RUNS, TOKENS = 3, 4, 3, 6, 2, 2, 10_000
-NAMES = ("guessed", "crowd", "writer", "queuer", "runner", "reader", "keeper")
+FAILURES, SIGNUPS, SOCKETS, MESSAGES, QUEUE, RUNS, TOKENS, FRAMES = 3, 4, 3, 6, 2, 2, 10_000, 3
+NAMES = ("guessed", "crowd", "writer", "queuer", "runner", "reader", "keeper", "hasty")
 MAKE_USERS = f"""
 from django.contrib.auth.models import User
 for name in {NAMES!r}:
@@ -44,6 +47,7 @@ def two(upstream: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> I
             AGENT_QUEUE_MAX_MESSAGES=str(QUEUE),
             AGENT_RUNS_MAX_PER_USER=str(RUNS),
             AGENT_TOKENS_MAX_PER_DAY=str(TOKENS),
+            AGENT_FRAMES_MAX_PER_SECOND=str(FRAMES),
             AGENT_STORAGE_MAX_MIB_PER_USER="1",
         )
 
@@ -66,7 +70,9 @@ async def said(wire: Wire, message_id: str) -> Frame:
         rows = [*frame.get("queue", ()), *frame.get("messages", ())]
         return frame.get("ref") == message_id or any(row["id"] == message_id for row in rows)
 
-    return await wire.until(is_about)
+    # A refusal is said at once and an update in its turn, so either may have come first.
+    known = next((frame for frame in wire.frames if is_about(frame)), None)
+    return known or await wire.until(is_about)
 
 
 async def test_attempts_at_one_password(two: Two) -> None:
@@ -134,6 +140,28 @@ async def test_sockets_of_a_server_that_died_are_not_counted_for_ever(
         pass
     finally:
         third.close()
+
+
+async def test_frames_of_one_user(two: Two) -> None:
+    at_once = int(FRAMES * BURST_S)
+    hasty = people(two, "hasty")
+    path = f"/ws/c/{hasty[0].new_conversation()}/?format=json"
+    # They are counted by times that begin anew; none of them may end while they are sent.
+    await asyncio.sleep(BURST_S - time.time() % BURST_S if time.time() % BURST_S > BURST_S / 2 else 0)
+    async with AsyncExitStack() as open_ones:
+        wires = [await open_ones.enter_async_context(person.socket(path)) for person in hasty]
+        # Each server alone would take them, and both together take no more than one alone.
+        assert TOO_MANY in await asyncio.gather(*(hurry(wire, at_once * 3 // 4) for wire in wires))
+
+
+async def hurry(wire: Wire, count: int) -> int | None:
+    """Send so many frames, or as many as are taken; the code with which the server closed, if it did."""
+    with suppress(ConnectionClosed):
+        for _ in range(count):
+            await wire.send(type="sync", after=0)
+    with suppress(TimeoutError):
+        return await wire.closed(within_s=3)
+    return None
 
 
 async def test_messages_of_one_user_within_an_hour(two: Two, upstream: ScriptedServer) -> None:

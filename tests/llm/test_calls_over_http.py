@@ -24,7 +24,7 @@ from chat.llm.scripted_steps import (
     Wait,
 )
 from chat.llm.text_calls import UNCLOSED
-from tests.costs import least_cpu_s_of
+from tests.costs import least_ratio_of
 from tests.llm.asking import World, ask_with_the_sdk, calls_of, collect, end_of, notices_of, reasoning_of, text_of
 from tests.llm.parsing import CORPORA, TOOLS, block, invoke, parsed
 
@@ -265,11 +265,11 @@ async def test_a_long_history_of_calls_costs_a_fraction_of_what_the_sdk_takes(wo
         for number in range(500)
     ]
     prompt = tuple(message for turn in turns for message in turn)
-    sdk_s = await least_cpu_s_of(lambda: ask_with_the_sdk(world, prompt))
+    sdk = partial(ask_with_the_sdk, world, prompt)
     for model in (world.model(), world.model(dialect="text")):
         await collect(model, [], prompt, tools=TOOLS)
-        ours_s = await least_cpu_s_of(partial(collect, model, [], prompt, tools=TOOLS))
-        assert ours_s < 0.5 * sdk_s
+        ours = partial(collect, model, [], prompt, tools=TOOLS)
+        assert await least_ratio_of(ours, sdk, enough=0.5) < 0.5
 
 
 async def test_the_text_dialect_says_everything_in_words(world: World) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.llm.call_filter import CallFilter
 from chat.llm.call_ids import CallIds
 from chat.llm.native_calls import MAX_CALLS
 from chat.llm.port import CallBegun, Chunk, ToolCall
@@ -38,11 +39,13 @@ def finish(reason: str) -> bytes:
 
 
 def decoded(*pieces: bytes, ids: CallIds | None = None) -> list[Chunk]:
-    decoder = AnswerDecoder(ids=ids, tool_names=["run", "run_shell", "now"])
-    chunks: list[Chunk] = []
+    decoder = AnswerDecoder(tool_names=["run", "run_shell", "now"])
+    fresh: list[Chunk] = []
     for piece in pieces:
-        decoder.feed(piece, chunks)
-    decoder.end(chunks)
+        decoder.feed(piece, fresh)
+    decoder.end(fresh)
+    chunks: list[Chunk] = []
+    CallFilter(None, ids or CallIds()).take(fresh, chunks)
     return chunks
 
 

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from chat.llm.openai_adapter import PIECES_A_TURN
 from chat.llm.port import Chunk, ModelFault
 from chat.llm.scripted_steps import (
     Begin,
@@ -130,6 +131,15 @@ async def test_leaving_in_the_middle_closes_the_upstream_at_once(world: World, s
         await anext(answer)
     exchange = world.server.exchanges[0]
     assert await exchange.ended() is Ending.CLOSED_BY_CLIENT
+
+
+async def test_a_server_that_is_far_ahead_leaves_others_their_turn(world: World) -> None:
+    world.steps = (Flood(count=5_000),)
+    async with world.model().ask(PROMPT) as answer:
+        sizes = [len(batch) async for batch in answer]
+    # The end is a chunk, too.
+    assert sum(sizes) == 5_001
+    assert max(sizes) <= PIECES_A_TURN
 
 
 async def test_leaving_before_anything_was_sent_sends_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from chat.llm import call_block, text_calls
 from chat.llm.call_ids import CallIds
 from chat.llm.port import CallBegun, Chunk, Text, ToolCall
 from chat.llm.text_calls import CallParser
-from tests.costs import least_cpu_s
+from tests.costs import least_ratio
 from tests.llm.asking import calls_of, notices_of, text_of
 from tests.llm.parsing import CORPORA, TOOLS, block, invoke, parsed, shown
 
@@ -387,7 +387,7 @@ def test_no_text_costs_more_than_its_length(before: str, unit: str) -> None:
         parser.end()
 
     # Four times the length; a cost that grows with what is there would be 16 times as much.
-    assert least_cpu_s(lambda: parse(60_000), runs=2) < 8 * least_cpu_s(lambda: parse(15_000), runs=2)
+    assert least_ratio(lambda: parse(60_000), lambda: parse(15_000), enough=8) < 8
 
 
 def test_a_common_token_is_cheap() -> None:
@@ -405,4 +405,4 @@ def test_a_common_token_is_cheap() -> None:
             json.loads(chunk)
 
     # To look for calls in a token costs less than to read the JSON that it came in.
-    assert least_cpu_s(feed, runs=5) < least_cpu_s(parse, runs=5)
+    assert least_ratio(feed, parse, enough=1) < 1

@@ -15,11 +15,12 @@ from django.db.models import Model
 from chat import models
 from chat.core.calls import ToolCall
 from chat.core.events import ConversationStarted, Event, MessageSubmitted
-from chat.core.ids import MessageId
-from chat.core.messages import Delivery
+from chat.core.ids import ConversationId, MessageId
+from chat.core.messages import Delivery, Message
 from chat.core.state import Conversation, Refused, Run, Step
-from chat.store import reads
+from chat.store import texts, transcripts
 from chat.store.commits import Committed, Repeated, commit, start_conversation
+from chat.store.texts import Checkpoint
 from tests.core import talk
 from tests.core.talk import NOW_MS
 
@@ -54,6 +55,12 @@ def sent(name: str, *, content: str = "", delivery: Delivery = Delivery.QUEUE) -
     )
 
 
+def said_in(conversation_id: ConversationId) -> tuple[tuple[Message, ...], dict[MessageId, list[ToolCall]]]:
+    """Every message, in order, and the calls of each answer."""
+    transcript = transcripts.read(conversation_id)
+    return transcript.messages, transcript.calls
+
+
 class Kept:
     """One conversation in the database."""
 
@@ -74,7 +81,7 @@ class Kept:
 
     def call(self, number: int = 1) -> ToolCall:
         """The n-th call of the newest answer that made any."""
-        transcript, calls = reads.transcript(self.conversation_id)
+        transcript, calls = said_in(self.conversation_id)
         made = [calls[message.message_id] for message in transcript if message.message_id in calls]
         return made[-1][number - 1]
 
@@ -93,6 +100,19 @@ class Kept:
 
     def send(self, *names: str) -> None:
         self.take(*(sent(name) for name in names))
+
+    def save_text(self, run: Run, text: str, reasoning: str = "", *, generation_no: int = 1) -> bool:
+        """Keep what the answer of a run has so far, as of one of its orders."""
+        checkpoint = Checkpoint(
+            conversation_id=self.conversation_id,
+            message_id=run.answer.message_id,
+            run_id=run.run_id,
+            generation_no=generation_no,
+            text=text,
+            reasoning=reasoning,
+        )
+        [is_current] = texts.save([checkpoint])
+        return is_current
 
     def complete(self, text: str = "An answer.") -> None:
         self.take(talk.completed(self.run, text))

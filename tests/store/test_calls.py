@@ -27,7 +27,7 @@ from chat.store.commits import Committed, Repeated, commit
 from chat.store.rows import when
 from tests.core import talk
 from tests.core.talk import NOW_MS
-from tests.store.kept import OWNER, Kept, make_user, message_id, sent
+from tests.store.kept import OWNER, Kept, make_user, message_id, said_in, sent
 
 OTHER = uuid.UUID("00000000-0000-4000-8000-0000000000bb")
 ASK, AUTO = talk.proposal(), talk.proposal("do", policy=Policy.AUTO)
@@ -62,7 +62,7 @@ class TestCalls:
     def test_a_call_is_a_row_that_reads_as_it_was(self, kept: Kept) -> None:
         calling(kept, ASK, AUTO)
         assert [models.ToolCall.objects.count(), kept.row.phase] == [2, "awaiting_approval"]
-        _, calls = reads.transcript(kept.conversation_id)
+        _, calls = said_in(kept.conversation_id)
         assert tuple(calls[kept.run.answer.message_id]) == kept.state.calls == kept.announcement.calls
         assert (row(1).state, row(1).owner, row(1).decided_by) == ("proposed", None, None)
         assert (row(2).state, row(2).owner, row(2).execution_no) == ("approved", OWNER, 1)
@@ -134,7 +134,7 @@ class TestCalls:
         result = kept.commit(talk.ended(kept.call()))
         assert isinstance(result, Committed)
         assert [type(effect) for effect in result.effects] == [StartGeneration]
-        transcript, _ = reads.transcript(kept.conversation_id)
+        transcript, _ = said_in(kept.conversation_id)
         assert [message.content for message in transcript] == ["a", "An answer.", "s", ""]
         assert not models.QueuedMessage.objects.exists()
         assert models.Run.objects.count() == 1
@@ -155,7 +155,7 @@ class TestCalls:
         assert wrong(kept) == ["the queue's rows are not what the log says"]
         models.QueuedMessage.objects.update(attachments=[msgspec.to_builtins(A_FILE)])
         kept.complete()
-        assert reads.transcript(kept.conversation_id)[0][2].attachments == (A_FILE,)
+        assert said_in(kept.conversation_id)[0][2].attachments == (A_FILE,)
         assert wrong(kept) == []
 
     def test_what_is_refused_writes_nothing(self, kept: Kept) -> None:

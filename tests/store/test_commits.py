@@ -28,12 +28,12 @@ from chat.core.ids import ConversationId, run_id
 from chat.core.messages import Delivery, Message, MessageState, Role
 from chat.core.state import Refusal, Refused
 from chat.errors import ConversationMissingError
-from chat.store import reads, replay
+from chat.store import replay
 from chat.store.commits import Committed, Repeated, commit
 from chat.store.rows import message_columns, message_value, milliseconds
 from tests.core import talk
 from tests.core.talk import NOW_MS
-from tests.store.kept import OWNER, Kept, make_user, message_id, sent
+from tests.store.kept import OWNER, Kept, make_user, message_id, said_in, sent
 
 OTHER = uuid.UUID("00000000-0000-4000-8000-0000000000bb")
 
@@ -106,7 +106,7 @@ class TestCommits:
         assert kept.row.seq == 4
         assert list(models.Run.objects.order_by("started_at").values_list("outcome", flat=True)) == ["complete", ""]
         assert not models.QueuedMessage.objects.exists()
-        assert [message.content for message in reads.transcript(kept.conversation_id)[0]] == [
+        assert [message.content for message in said_in(kept.conversation_id)[0]] == [
             "a",
             "An answer.",
             "b",
@@ -139,14 +139,7 @@ class TestCommits:
 
     def test_an_answer_that_is_asked_for_again_moves_its_run_to_whoever_asks(self, kept: Kept) -> None:
         kept.send("a")
-        assert reads.save_text(
-            kept.conversation_id,
-            kept.run.answer.message_id,
-            run_id=kept.run.run_id,
-            generation_no=1,
-            text="so far",
-            reasoning="why",
-        )
+        assert kept.save_text(kept.run, "so far", "why")
         kept.take(talk.lost(kept.run), owner=OTHER)
         run = models.Run.objects.get()
         assert (run.generation_no, run.owner, run.ended_at) == (2, OTHER, None)
@@ -175,7 +168,7 @@ class TestCommits:
     def test_any_text_comes_back_as_it_was(self, kept: Kept, content: str) -> None:
         kept.take(sent("a", content=content))
         kept.complete(content)
-        transcript, _ = reads.transcript(kept.conversation_id)
+        transcript, _ = said_in(kept.conversation_id)
         assert [message.content for message in transcript] == [content, content]
 
     # All or nothing
@@ -203,7 +196,7 @@ class TestCommits:
                     conversation=row, seq=4, name="x", version=1, payload="{}", at=row.created_at
                 )
             case "message":
-                columns = message_columns(reads.transcript(kept.conversation_id)[0][0])
+                columns = message_columns(said_in(kept.conversation_id)[0][0])
                 columns |= {"position": 3, "message_id": message_id("x"), "changed_seq": 2}
                 models.Message.objects.create(conversation=row, **columns)
             case _:

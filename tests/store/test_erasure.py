@@ -23,12 +23,12 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Delivery
 from chat.core.state import Refused
 from chat.errors import AgentsiteError, ConversationMissingError
-from chat.store import erasure, reads, replay
+from chat.store import erasure, replay
 from tests.core import talk
 from tests.core.wandering import wander
 from tests.core.world import World
 from tests.store import golden
-from tests.store.kept import Kept, make_user, sent
+from tests.store.kept import Kept, make_user, said_in, sent
 from tests.store.spoken import WORD, proposal, spoken
 
 TABLES = (
@@ -89,9 +89,9 @@ class TestErasure:
         assert (kept.row.head_hash, kept.row.seal) == sealed
 
     def test_rows_say_the_same_but_for_their_text(self, kept: Kept) -> None:
-        messages, calls = reads.transcript(kept.conversation_id)
+        messages, calls = said_in(kept.conversation_id)
         erase(kept)
-        after, calls_after = reads.transcript(kept.conversation_id)
+        after, calls_after = said_in(kept.conversation_id)
         assert [(m.message_id, m.position, m.role, m.state, m.created_at_ms) for m in after] == [
             (m.message_id, m.position, m.role, m.state, m.created_at_ms) for m in messages
         ]
@@ -106,7 +106,7 @@ class TestErasure:
         assert {call.arguments for call in now} == {codec.ERASED_JSON}
 
     def test_a_digest_tells_nothing_of_the_arguments_it_was_of(self, kept: Kept) -> None:
-        was = {call.digest for made in reads.transcript(kept.conversation_id)[1].values() for call in made}
+        was = {call.digest for made in said_in(kept.conversation_id)[1].values() for call in made}
         guessed = hashlib.sha256(f"act\n{proposal(2).arguments}".encode()).hexdigest()
         assert guessed in everything()
         erase(kept)

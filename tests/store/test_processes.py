@@ -17,7 +17,7 @@ from chat.core.ids import RunId
 from chat.store import processes, reads
 from chat.store.processes import Lost, LostCall, LostGeneration
 from tests.core import talk
-from tests.store.kept import Kept, make_user
+from tests.store.kept import Kept, make_user, said_in
 
 HERE = uuid.UUID("00000000-0000-4000-8000-0000000000aa")
 THERE = uuid.UUID("00000000-0000-4000-8000-0000000000bb")
@@ -63,14 +63,7 @@ class TestProcesses:
         assert lost(HERE) == []
 
     def test_a_run_whose_process_is_silent_is_lost_with_what_was_saved(self, kept: Kept) -> None:
-        reads.save_text(
-            kept.conversation_id,
-            kept.run.answer.message_id,
-            run_id=kept.run.run_id,
-            generation_no=1,
-            text="so far",
-            reasoning="",
-        )
+        kept.save_text(kept.run, "so far")
         fall_silent(THERE, for_s=11)
         assert lost(HERE) == [self.generation(kept, text="so far")]
 
@@ -118,21 +111,11 @@ class TestProcesses:
         old = kept.run
         kept.take(talk.lost(old), owner=HERE)
         for generation_no, is_saved in ((1, False), (2, True), (3, False)):
-            saved = reads.save_text(
-                kept.conversation_id,
-                old.answer.message_id,
-                run_id=old.run_id,
-                generation_no=generation_no,
-                text=f"of {generation_no}",
-                reasoning="",
-            )
-            assert saved is is_saved
-        assert reads.transcript(kept.conversation_id)[0][1].content == "of 2"
+            assert kept.save_text(old, f"of {generation_no}", generation_no=generation_no) is is_saved
+        assert said_in(kept.conversation_id)[0][1].content == "of 2"
         kept.complete("All of it.")
-        assert not reads.save_text(
-            kept.conversation_id, old.answer.message_id, run_id=old.run_id, generation_no=2, text="late", reasoning=""
-        )
-        assert reads.transcript(kept.conversation_id)[0][1].content == "All of it."
+        assert not kept.save_text(old, "late", generation_no=2)
+        assert said_in(kept.conversation_id)[0][1].content == "All of it."
 
     def test_runs_that_somebody_stops_are_told_to_their_process_only(self, kept: Kept) -> None:
         assert processes.stopping_runs(THERE) == set()

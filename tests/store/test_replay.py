@@ -12,12 +12,12 @@ from django.core.management import CommandError, call_command
 from chat import models
 from chat.core.events import QueueItemRemoved
 from chat.errors import AgentsiteError
-from chat.store import reads, replay
+from chat.store import replay
 from tests.core import talk
 from tests.core.talk import NOW_MS
 from tests.core.wandering import wander
 from tests.core.world import World
-from tests.store.kept import OWNER, Kept, make_user, message_id
+from tests.store.kept import OWNER, Kept, make_user, message_id, said_in
 
 
 @pytest.fixture
@@ -44,10 +44,7 @@ class TestReplay:
         assert list(replay.conversation_ids()) == [kept.conversation_id]
 
     def test_text_in_flight_is_no_difference(self, kept: Kept) -> None:
-        run = kept.run
-        assert reads.save_text(
-            kept.conversation_id, run.answer.message_id, run_id=run.run_id, generation_no=1, text="so", reasoning="f"
-        )
+        assert kept.save_text(kept.run, "so", "f")
         assert wrong(kept) == []
 
     @pytest.mark.parametrize("seed", range(25))
@@ -60,7 +57,7 @@ class TestReplay:
         world.calm_down()
         count, differences = replay.check(kept.conversation_id)
         assert (count, differences) == (len(world.log), [])
-        transcript, calls = reads.transcript(kept.conversation_id)
+        transcript, calls = said_in(kept.conversation_id)
         assert {message.message_id: message for message in transcript} == world.ledger.messages
         stored = {call.call_id: call for made in calls.values() for call in made}
         assert stored == world.ledger.calls

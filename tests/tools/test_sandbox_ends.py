@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from chat.tools.sandbox import install
 from chat.tools.sandbox.command import INSIDE, Confinement
 from tests.needs import missing
-from tests.tools.places import Said, sandbox_in
+from tests.tools.places import Said, run, sandbox_in
 
 # A start takes about 0.1 s, more on a busy machine.
 LONGEST_START_S = 0.2
@@ -101,3 +102,20 @@ def test_what_was_started_for_a_server_that_has_ended_meanwhile_does_not_begin(t
     os.close(lifeline)
     assert (done.returncode, done.stderr) == (1, b"the server has ended\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_pipe_is_given_to_a_transport_of_the_server_s_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop closes such a descriptor twice: the second time, another thread may have a file by that number."""
+
+    async def refuse(*words: object) -> None:
+        raise AssertionError("a pipe was made a transport")
+
+    async def start_and_end() -> None:
+        async with sandbox_in(Confinement.BUBBLEWRAP, tmp_path / "work") as sandbox:
+            assert (await run(sandbox, "print(1)"))[1] == "1\n"
+            outcome = await sandbox.run_shell("talk", "echo 1", on_output=Said(), timeout_s=FAR_S)
+            assert outcome.status == "succeeded"
+
+    monkeypatch.setattr(uvloop.Loop, "connect_read_pipe", refuse)
+    monkeypatch.setattr(uvloop.Loop, "connect_write_pipe", refuse)
+    uvloop.run(start_and_end())

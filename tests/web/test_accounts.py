@@ -170,6 +170,14 @@ class TestChangingThePassword:
         assert b"Too many log-ins have failed" in self.change(client).content
         assert knock("ann", PASSWORD)[0] == 429
 
+    def test_the_admin_has_no_other_door_to_it(self, client: Client, ann: User) -> None:
+        User.objects.update(is_staff=True)
+        fields = {"old_password": PASSWORD, "new_password1": OTHER, "new_password2": OTHER}
+        for answer in (client.get("/admin/password_change/"), client.post("/admin/password_change/", fields)):
+            assert (answer.status_code, answer["Location"]) == (302, CHANGE)
+        ann.refresh_from_db()
+        assert ann.check_password(PASSWORD)
+
     def test_nobody_changes_it_who_is_not_logged_in(self) -> None:
         assert self.change(Client()).status_code == 302
         assert not User.objects.exists()

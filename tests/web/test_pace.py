@@ -50,6 +50,20 @@ def test_all_sockets_of_a_user_share_one_pace_and_a_new_socket_brings_no_more() 
     assert paces.of_user(2, 10).take()
 
 
+def test_a_share_is_spent_once_and_within_its_time() -> None:
+    clock = Clock()
+    one = Pace(10, clock)
+    assert not one.spend()
+    one.grant(5)
+    one.grant(5)
+    assert [one.spend() for _ in range(2 * one.share + 1)] == [True] * (2 * one.share) + [False]
+    one.grant(5)
+    clock.now_s += 5
+    assert not one.spend()
+    one.grant(5)
+    assert [one.spend() for _ in range(one.share + 1)][-1] is False
+
+
 def test_users_that_have_been_quiet_are_forgotten_and_others_are_not() -> None:
     clock = Clock()
     paces = Paces(clock)

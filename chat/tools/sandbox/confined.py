@@ -235,20 +235,26 @@ async def undisturbed(task: asyncio.Task[T]) -> T:
 
 async def _first_inside(info: int) -> int | None:
     """The id that bubblewrap reports; None when it ended instead."""
-    reader = StreamReader(limit=COMPLAINT_MAX_BYTES)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(info), "rb", buffering=0)
-    )
+    # Not as a transport: uvloop closes such a pipe's descriptor twice, and the second time it can be another's, such as
+    # the database's (https://github.com/MagicStack/uvloop/issues/763).
+    loop, readable, told = asyncio.get_running_loop(), asyncio.Event(), b""
+    os.set_blocking(info, False)
+    loop.add_reader(info, readable.set)
     try:
-        told = await reader.read(COMPLAINT_MAX_BYTES)
-        while told and b"}" not in told:
-            more = await reader.read(COMPLAINT_MAX_BYTES)
+        while b"}" not in told:
+            readable.clear()
+            await readable.wait()
+            try:
+                more = os.read(info, COMPLAINT_MAX_BYTES)
+            except BlockingIOError:
+                # Said twice of what was read at once.
+                continue
             if not more:
                 break
             told += more
-        return int(json.loads(told)["child-pid"]) if told else None
     finally:
-        transport.close()
+        loop.remove_reader(info)
+    return int(json.loads(told)["child-pid"]) if told else None
 
 
 def _kill(pid: int) -> None:

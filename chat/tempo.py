@@ -1,0 +1,50 @@
+"""How busy this process is, and how long readers pause between two frames because of that.
+
+While it is idle, text goes out as it comes. While it is not, each frame takes more tokens with it: a wake-up costs, not
+the token. Must not know sockets or frames.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+# How often it is looked at.
+LOOK_S = 0.1
+# The share of a core above which pauses become longer, and below which they become shorter.
+BUSY = 0.55
+FIRST_PAUSE_S = 0.004
+# Text that comes ten times a second still flows.
+LONGEST_PAUSE_S = 0.1
+LONGER, SHORTER = 1.25, 0.85
+
+
+class Tempo:
+    """clock: seconds that passed. spent: seconds of CPU that this process has used."""
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, spent: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._spent = clock, spent
+        self._looked_at_s, self._spent_s = clock(), spent()
+        self._pause_s = 0.0
+
+    def pause_s(self) -> float:
+        """How long to wait after some text before more is looked for."""
+        now_s = self._clock()
+        passed_s = now_s - self._looked_at_s
+        if passed_s >= LOOK_S:
+            spent_s = self._spent()
+            self._follow((spent_s - self._spent_s) / passed_s)
+            self._looked_at_s, self._spent_s = now_s, spent_s
+        return self._pause_s
+
+    def _follow(self, share: float) -> None:
+        if share > BUSY:
+            self._pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, self._pause_s * LONGER))
+        else:
+            shorter_s = self._pause_s * SHORTER
+            self._pause_s = shorter_s if shorter_s >= FIRST_PAUSE_S else 0.0
+
+
+OF_THIS_PROCESS = Tempo()

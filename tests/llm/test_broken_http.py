@@ -1,0 +1,37 @@
+"""What answers at the base URL may be no web server, or a broken one: that is said in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from chat.llm.port import ModelFault
+from tests.llm.asking import World
+
+
+@asynccontextmanager
+async def answering(piece: bytes) -> AsyncIterator[str]:
+    """The base URL of a server that says this to every request, and closes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(piece)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize(
+    "piece", [b"hello there\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["a word", "another protocol"]
+)
+async def test_what_is_no_http_answer_is_an_unavailable_server(world: World, piece: bytes) -> None:
+    async with answering(piece) as url:
+        error = await world.failure(model=world.model(base_url=url))
+    assert error.fault is ModelFault.UNAVAILABLE
+    assert url.removesuffix("/v1") in error.words

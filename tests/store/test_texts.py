@@ -1,0 +1,64 @@
+"""What answers have so far is kept for many streams at once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from chat.store import texts
+from chat.store.texts import Checkpoint
+from tests.core import talk
+from tests.store.kept import Kept, make_user, said_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def answering(count: int, user_id: int | None = None) -> list[Kept]:
+    """So many conversations in which an answer streams."""
+    user_id = user_id or make_user()
+    kept = [Kept(user_id) for _ in range(count)]
+    for one in kept:
+        one.send("a")
+    return kept
+
+
+def checkpoint(kept: Kept, text: str) -> Checkpoint:
+    return Checkpoint(
+        conversation_id=kept.conversation_id,
+        message_id=kept.run.answer.message_id,
+        run_id=kept.run.run_id,
+        generation_no=1,
+        text=text,
+        reasoning="",
+    )
+
+
+def texts_of(kept: list[Kept]) -> list[str]:
+    return [said_in(one.conversation_id)[0][1].content for one in kept]
+
+
+def test_each_answer_gets_its_own_text_and_one_that_has_ended_keeps_what_it_has() -> None:
+    kept = answering(3)
+    wanted = [checkpoint(one, f"text {number}") for number, one in enumerate(kept)]
+    kept[1].complete("All of it.")
+    assert texts.save(wanted) == [True, False, True]
+    assert texts_of(kept) == ["text 0", "All of it.", "text 2"]
+
+
+def test_a_conversation_that_asks_again_meanwhile_does_not_hold_up_the_others() -> None:
+    kept = answering(2)
+    wanted = [checkpoint(one, "old") for one in kept]
+    kept[0].take(talk.lost(kept[0].run))
+    assert texts.save(wanted) == [False, True]
+    assert texts_of(kept) == ["", "old"]
+
+
+def test_many_streams_take_as_many_queries_as_one() -> None:
+    user_id, counts = make_user(), []
+    for number in (1, 20):
+        kept = answering(number, user_id)
+        with CaptureQueriesContext(connection) as queries:
+            texts.save([checkpoint(one, "so far") for one in kept])
+        counts.append(len(queries))
+    assert counts[0] == counts[1]

@@ -1,0 +1,47 @@
+"""The pause of streams follows what the process has to do."""
+
+from __future__ import annotations
+
+from chat.tempo import FIRST_PAUSE_S, LONGEST_PAUSE_S, LOOK_S, Tempo
+
+
+class Machine:
+    """A clock, and a process that keeps a core busy for a share of the time."""
+
+    def __init__(self) -> None:
+        self.now_s = self.spent_s = 0.0
+        self.tempo = Tempo(clock=lambda: self.now_s, spent=lambda: self.spent_s)
+
+    def pauses(self, share: float, *, seconds: float) -> list[float]:
+        """What a stream that has text all the time is told meanwhile."""
+        found = []
+        for _ in range(round(seconds / LOOK_S)):
+            self.now_s += LOOK_S
+            self.spent_s += LOOK_S * share
+            found.append(self.tempo.pause_s())
+        return found
+
+
+def test_an_idle_process_lets_text_through_as_it_comes() -> None:
+    assert set(Machine().pauses(0.3, seconds=5)) == {0.0}
+
+
+def test_a_busy_one_takes_more_and_more_at_a_time_up_to_a_limit() -> None:
+    pauses = Machine().pauses(1.0, seconds=5)
+    assert pauses[0] == FIRST_PAUSE_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE_S
+
+
+def test_it_comes_back_when_the_load_is_gone() -> None:
+    machine = Machine()
+    machine.pauses(1.0, seconds=5)
+    assert machine.pauses(0.1, seconds=5)[-1] == 0.0
+
+
+def test_it_is_looked_at_ten_times_a_second_and_not_with_each_frame() -> None:
+    machine = Machine()
+    machine.pauses(1.0, seconds=LOOK_S)
+    machine.now_s += LOOK_S / 2
+    machine.spent_s += 10
+    assert machine.tempo.pause_s() == FIRST_PAUSE_S
