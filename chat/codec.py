@@ -121,6 +121,11 @@ PHASE_NAMES = tuple(_PHASES)
 # The phase is a union of classes and is told apart by its name; the other fields say their type themselves.
 _SNAPSHOT_FIELDS = {name: kind for name, kind in get_type_hints(Conversation).items() if name != "phase"}
 
+# msgspec learns the fields of a class when it first meets it, and keeps them with the class. A thread that meets the
+# class while another learns it reads what is half written, and the process dies of it (seen with 0.22 under CPython).
+for _kind in (*_CLASSES.values(), *_PHASES.values(), *_SNAPSHOT_FIELDS.values(), Message, ToolCall):
+    msgspec.json.Decoder(_kind)
+
 
 def stored_name(event: Event) -> str:
     """The name under which an event is stored and announced."""

@@ -6,6 +6,8 @@ A golden log is never changed once it was released; a new version of an event ge
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from random import Random
@@ -37,7 +39,8 @@ from chat.core.state import Conversation, Phase, Step
 from tests.core.wandering import wander
 from tests.core.world import World
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.jsonl"))
 EVENTS: tuple[type[Event], ...] = Event.__args__
 PHASES: tuple[type[Phase], ...] = Phase.__args__
 
@@ -52,6 +55,31 @@ def expected(log: Path) -> Any:
 
 def decoded(line: dict[str, Any]) -> Event:
     return decode_event(line["name"], line["version"], json.dumps(line["payload"]))
+
+
+FIRST_READ_BY_MANY_THREADS = """
+import json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from chat.codec import decode_snapshot
+from tests.test_codec import GOLDEN, decoded, expected, lines
+
+said, snapshots = [line for log in GOLDEN for line in lines(log)], [expected(log)["snapshot"] for log in GOLDEN]
+start = threading.Barrier(16)
+sys.setswitchinterval(1e-6)
+
+def read(_):
+    start.wait()
+    return [decoded(line) for line in said], [decode_snapshot(json.dumps(snapshot)) for snapshot in snapshots]
+
+with ThreadPoolExecutor(start.parties) as threads:
+    first, *others = threads.map(read, range(start.parties))
+assert all(other == first for other in others)
+"""
+
+
+def test_many_threads_may_be_the_first_to_read() -> None:
+    ended = subprocess.run([sys.executable, "-c", FIRST_READ_BY_MANY_THREADS], cwd=ROOT, check=False, timeout=60)
+    assert ended.returncode == 0
 
 
 @pytest.mark.parametrize("log", GOLDEN, ids=lambda log: log.stem)

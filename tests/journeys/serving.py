@@ -19,7 +19,8 @@ def serving(server: ServerProcess) -> Iterator[ServerProcess]:
     try:
         server.start()
         yield server
-        assert server.stop(signal.SIGTERM) == 0
+        code = server.stop(signal.SIGTERM)
+        assert code == 0, f"it ended with {code}:\n{server.log_text}"
         assert [line for line in server.log_text.splitlines() if TROUBLE.search(line)] == []
     finally:
         server.close()
