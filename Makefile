@@ -15,13 +15,13 @@ help: ## List the commands
 run: $(VENV)/installed .venv-sandbox/installed ## Serve on http://$HOST:$PORT (default 127.0.0.1:8000)
 	@exec $(BIN)/python manage.py serve
 
-test: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the suite, browser and services included; test-several is apart
+test: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the suite, browser and services included
 	@PYTHON=$(BIN)/python tests/needs.sh
 	$(BIN)/python -m pytest
 
-test-several: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run the journeys and faults of a site of several processes
+test-several: $(VENV)/installed-for-tests .venv-sandbox/installed ## Run of it the journeys and faults of a site of several processes
 	@PYTHON=$(BIN)/python tests/needs.sh
-	$(BIN)/python -m pytest --several-processes
+	$(BIN)/python -m pytest -m several_processes
 
 check: $(VENV)/installed-for-tests ## Formatter, linter, types, import rules, migrations, deployment
 	$(BIN)/ruff format --check

@@ -83,6 +83,8 @@ class Bus:
         self._watch = watch
         # The way to other processes; None when there are none.
         self.exchange: Exchange | None = None
+        # Whether anybody is there to perform an order, here or in another process.
+        self.has_performers = True
 
     def say_goodbye(self) -> None:
         """Tell every reader that this process goes away."""
@@ -141,6 +143,15 @@ class Bus:
         """Something that others said was lost: every list of conversations is read again."""
         for subscription in self.readers:
             subscription.is_list_stale = True
+            subscription.wake()
+
+    def note_performers(self, *, are_there: bool) -> None:
+        """Whether anybody is there to perform an order; every reader says it when that changes."""
+        if are_there == self.has_performers:
+            return
+        self.has_performers = are_there
+        for subscription in self.readers:
+            subscription.is_redrawn = True
             subscription.wake()
 
     def sockets_of(self, user_id: int) -> int:

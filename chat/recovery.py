@@ -50,6 +50,8 @@ class Recovery:
         self._cancel = cancel
         self._steady_since_s = time.monotonic()
         self._beat_at_s = time.monotonic()
+        # Whether a worker was alive at the last beat.
+        self.has_workers = True
 
     async def begin(self) -> None:
         """Show that this process lives."""
@@ -87,11 +89,13 @@ class Recovery:
         silent_for_s = self._conf.agent_heartbeat_timeout_s
         may_judge = self._beat_at_s - self._steady_since_s >= silent_for_s
         known = await in_thread(processes.known, silent_for_s=silent_for_s)
-        return {self._process_id} | {
-            process.process_id
+        alive = {
+            process.process_id: process.kind
             for process in known
             if (process.is_heard or not may_judge) and not self._liveness.is_dead(process.process_id)
         }
+        self.has_workers = "worker" in alive.values()
+        return {self._process_id, *alive}
 
     async def _take_over(self, lost: Lost) -> None:
         logger.warning("An order of run %s lost its process; it is taken over", lost.run_id)

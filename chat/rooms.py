@@ -128,6 +128,7 @@ class Subscription:
         self.is_overrun = False
         self.is_stale = False
         self.is_list_stale = False
+        self.is_redrawn = False
         self.must_check_session = False
         self.is_going_away = False
         self.sync_after: int | None = None

@@ -138,7 +138,7 @@ class Site:
             await self._workplace.open()
         if self.relay is not None:
             await self.relay.start()
-        await self._recovery.beat()
+        await self._beat()
         self._recovery.forget_dead()
         self._keeping = [
             asyncio.create_task(self._keep_beating(), name="heartbeat"),
@@ -212,11 +212,16 @@ class Site:
         while True:
             await asyncio.sleep(self.conf.agent_heartbeat_interval_s)
             try:
-                await self._recovery.beat()
+                await self._beat()
                 if self._jobs is not None:
                     await self._jobs.mend()
             except Exception:
                 logger.exception("The heartbeat failed; it goes on")
+
+    async def _beat(self) -> None:
+        await self._recovery.beat()
+        if self._workplace is None:
+            self.bus.note_performers(are_there=self._recovery.has_workers)
 
     async def _keep_mending(self, relay: Relay) -> None:
         """Look up what others may have said in vain: the more often, the less they can be heard."""

@@ -12,34 +12,19 @@ settings.register_profile("same", derandomize=True, deadline=None, database=None
 settings.load_profile("same")
 
 
-SEVERAL = "several_processes"
+SEVERAL = pytest.mark.several_processes
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which of the two suites is run."""
-    words = "run what needs a site of several processes, and only that (make test-several)"
-    parser.addoption("--several-processes", action="store_true", dest=SEVERAL, help=words)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Journeys and faults of several processes take as long as all the rest: they are a suite of their own."""
-    wanted: list[pytest.Item] = []
-    others: list[pytest.Item] = []
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys and faults of a site of several processes can be run alone (make test-several)."""
     for item in items:
-        is_several = (
-            item.get_closest_marker(SEVERAL) is not None
-            or "fleet" in item.path.parts
-            or "several-processes" in item.name
-        )
-        (wanted if is_several == config.getoption(SEVERAL) else others).append(item)
-    items[:] = wanted
-    config.hook.pytest_deselected(items=others)
+        if "fleet" in item.path.parts or "several-processes" in item.name:
+            item.add_marker(SEVERAL)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured, and what was not run."""
-    if terminalreporter.stats.get("deselected") and not config.getoption(SEVERAL):
-        terminalreporter.write_line("Not run here: a site of several processes. make test-several does that.")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
     if figures.lines():
         terminalreporter.section("figures")
         for line in figures.lines():

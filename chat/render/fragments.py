@@ -28,6 +28,7 @@ HELD_WORDS = {
     Hold.STOPPED: "Held because you pressed Stop.",
     Hold.FAILED: "Held because the last response failed.",
 }
+NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
 FINISH_NOTES = {
     "length": "The response reached the model's length limit.",
     "content_filter": "The model's provider cut this response by its content rules.",
@@ -125,13 +126,15 @@ def queue_context(state: Conversation) -> dict[str, Any]:
     }
 
 
-def status_context(state: Conversation) -> dict[str, Any]:
-    """The one line that says what is going on and why."""
+def status_context(state: Conversation, *, has_performers: bool = True) -> dict[str, Any]:
+    """The one line that says what is going on and why. has_performers: whether anybody is there to go on with it."""
     phase = state.phase
     until_ms: int | None = None
     if isinstance(phase, Generating) and phase.delay is not None:
         return {"words": f"{phase.delay.failure.words} Trying again in", "until_ms": phase.delay.until_ms}
-    if isinstance(phase, Generating):
+    if isinstance(phase, Generating | RunningTools) and not has_performers:
+        words = NO_PERFORMERS
+    elif isinstance(phase, Generating):
         # Each message of the agent has one order to the model; more were given because one was lost.
         is_asked_again = phase.run.generation_no > phase.run.answer_no
         words = "AI is responding, asked again after a restart…" if is_asked_again else "AI is responding…"
@@ -281,10 +284,10 @@ def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str
     )
 
 
-def state_parts(state: Conversation) -> dict[str, str]:
+def state_parts(state: Conversation, *, has_performers: bool) -> dict[str, str]:
     """The parts of the page that follow from the snapshot, by name."""
     return {
-        "status": _part("status", status=status_context(state), oob="true"),
+        "status": _part("status", status=status_context(state, has_performers=has_performers), oob="true"),
         "controls": _part("controls", controls=controls_context(state), oob="true"),
         "queue": _part("queue", queue=queue_context(state), oob="true"),
         "allowances": _part("allowances", tools=state.allowed_tools, oob="true"),

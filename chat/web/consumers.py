@@ -81,8 +81,13 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         is_json = query.get("format", [self.default_format])[0] == "json"
         after = query.get("after", [""])[0]
+        bus, conf = self._site.bus, self._site.conf
         self._out = (
-            JsonOut() if is_json else HtmlOut(frames_per_second_max=self._site.conf.agent_html_frames_per_second_max)
+            JsonOut()
+            if is_json
+            else HtmlOut(
+                frames_per_second_max=conf.agent_html_frames_per_second_max, has_performers=lambda: bus.has_performers
+            )
         )
         session = self.scope["session"]
         subscription = await self._site.bus.subscribe(

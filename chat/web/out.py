@@ -36,6 +36,10 @@ class Out(Protocol):
         """What one announcement changes."""
         ...
 
+    def again(self) -> str:
+        """What something else than an event has changed: whether anybody is there to perform orders."""
+        ...
+
     def text(self, live: LiveText) -> str:
         """The text that this socket has not had yet."""
         ...

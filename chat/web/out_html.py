@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import UUID
 
@@ -35,8 +35,16 @@ class HtmlOut:
     wants_list = True
     wants_whole = False
 
-    def __init__(self, *, frames_per_second_max: float, tempo: Tempo = OF_THIS_PROCESS) -> None:
+    def __init__(
+        self,
+        *,
+        frames_per_second_max: float,
+        has_performers: Callable[[], bool] = lambda: True,
+        tempo: Tempo = OF_THIS_PROCESS,
+    ) -> None:
+        """has_performers: whether anybody is there to perform an order."""
         self.pause_s = 0.0
+        self._has_performers = has_performers
         self._tempo = tempo
         self._shortest_pause_s = 1 / frames_per_second_max
         self._live: LiveText | None = None
@@ -44,6 +52,7 @@ class HtmlOut:
         self._reasoning_shown = 0
         self._calling_shown = ""
         self._parts: dict[str, str] = {}
+        self._shown: tuple[Conversation, int] | None = None
         # Of each running call, how many segments it has shown and which progress.
         self._outputs: dict[tuple[CallId, int], tuple[int, Progress | None]] = {}
         self._lines: dict[UUID, tuple[str, str, str]] = {}
@@ -80,8 +89,12 @@ class HtmlOut:
         pieces += [self._card(call) for call in {call.call_id: call for call in announcement.calls}.values()]
         parts = published.made.get("parts")
         if parts is None:
-            parts = published.made["parts"] = fragments.state_parts(announcement.state)
+            parts = published.made["parts"] = self._parts_of(announcement.state)
         return "".join(pieces) + self._state(announcement.state, announcement.seq, parts)
+
+    def again(self) -> str:
+        """The parts that the state alone does not tell."""
+        return "" if self._shown is None else self._state(*self._shown)
 
     def text(self, live: LiveText) -> str:
         """More finished blocks, and the open end anew."""
@@ -201,11 +214,15 @@ class HtmlOut:
         self._version_shown, self._reasoning_shown, self._calling_shown = version, reasoning, calling
 
     def _state(self, state: Conversation, seq: int, parts: dict[str, str] | None = None) -> str:
-        parts = fragments.state_parts(state) if parts is None else parts
+        parts = self._parts_of(state) if parts is None else parts
         new = [html for name, html in parts.items() if self._parts.get(name) != html]
         self._parts = parts
+        self._shown = state, seq
         attributes = fragments.conversation_attributes(state, phase=codec.phase_name(state.phase), seq=seq)
         return attributes + "".join(new)
+
+    def _parts_of(self, state: Conversation) -> dict[str, str]:
+        return fragments.state_parts(state, has_performers=self._has_performers())
 
 
 def _by_message(calls: Iterable[ToolCall]) -> dict[MessageId, list[ToolCall]]:

@@ -66,6 +66,10 @@ class JsonOut:
             made = published.made["json"] = self.accepted_before(published.announcement)
         return made
 
+    def again(self) -> str:
+        """Nothing: frames tell what is, and not what it waits for."""
+        return ""
+
     def text(self, live: LiveText) -> str:
         """An `llm_response_delta`."""
         if live is not self._live:

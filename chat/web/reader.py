@@ -69,6 +69,9 @@ class Reader:
         if subscription.is_stale:
             subscription.is_stale = False
             frames.append(await self._read(self.seq))
+        if subscription.is_redrawn:
+            subscription.is_redrawn = False
+            frames.append(self._out.again())
         while subscription.repeats:
             repeated = subscription.repeats.popleft()
             # What was true when it was asked for again must not come after what is true since.

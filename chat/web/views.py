@@ -70,6 +70,10 @@ async def _start(user_id: int, agent_id: UUID | None = None) -> ConversationId:
     return await wiring.site().engine.start(user_id=user_id, agent_id=agent_id)
 
 
+async def _has_performers() -> bool:
+    return wiring.site().bus.has_performers
+
+
 @login_required
 @require_safe
 def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
@@ -94,7 +98,7 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
             "has_older": view.has_older,
             "before": view.messages[0].position if view.has_older else None,
             "queue": fragments.queue_context(state),
-            "status": fragments.status_context(state),
+            "status": fragments.status_context(state, has_performers=async_to_sync(_has_performers)()),
             "allowed_tools": state.allowed_tools,
             "controls": fragments.controls_context(state),
             "entries": [_line(entry) for entry in reads.entries(user_id=user_id, limit=LIST_LIMIT)],

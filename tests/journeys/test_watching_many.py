@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import urllib.request
@@ -14,6 +15,7 @@ import pytest
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import CallTool, Gate, Refuse, Say, ScriptedRequest, Step, Wait
+from chat.render.fragments import NO_PERFORMERS
 from chat.web.health import NO_WORKER
 from tests.fleet.fleet import WorkerProcess
 from tests.fleet.postgres import PostgresProcess, postgres
@@ -128,9 +130,13 @@ async def test_without_a_worker_it_is_said_that_there_is_none_and_what_waits_is_
         assert site.worker.stop() == 0
     assert site.ready() == (200, f"{NO_WORKER}\n")
     place.answers((Say(text="At last."),))
-    async with place.socket() as wire:
+    async with place.socket() as wire, place.person.socket(f"/ws/c/{place.conversation}/") as page:
         await wire.say("Is anybody there?")
         await wire.until_event("user_message")
+        async with asyncio.timeout(FAR_S):
+            while NO_PERFORMERS not in str(await page.connection.recv()):
+                pass
+        assert NO_PERFORMERS in place.person.get(f"/c/{place.conversation}/")[1]
         figures = site.figures()
         assert figures['agentsite_site_conversations{phase="generating"}'] == 1
         assert figures['agentsite_site_jobs{status="todo"}'] == 1
@@ -140,6 +146,7 @@ async def test_without_a_worker_it_is_said_that_there_is_none_and_what_waits_is_
         assert f'Ask the model in <a href="/admin/chat/conversation/{place.conversation}/change/">' in jobs
         site.worker.start()
         await wire.until_event("llm_response_completed")
+        assert NO_PERFORMERS not in place.person.get(f"/c/{place.conversation}/")[1]
     assert site.ready() == (200, "ok\n")
     assert place.conversation not in place.person.get("/admin/procrastinate/procrastinatejob/?status=todo")[1]
     assert re.search(r'field-kind">worker<.*badge good', place.person.get("/admin/chat/process/")[1])

@@ -1,0 +1,27 @@
+"""What a page is told that no event tells."""
+
+from __future__ import annotations
+
+from chat.conf import Conf
+from chat.render.fragments import NO_PERFORMERS
+from chat.web.out_html import HtmlOut
+from chat.web.reader import Reader
+from tests.core.talk import Talk
+from tests.test_bus import a_bus, announced, reader
+
+
+async def test_a_page_says_once_that_nobody_is_there_to_go_on_and_that_somebody_is() -> None:
+    bus, talk = a_bus(), Talk()
+    page = HtmlOut(frames_per_second_max=30, has_performers=lambda: bus.has_performers)
+    way = Reader(await reader(bus, talk), page, Conf())
+    bus.note_performers(are_there=False)
+    assert await way.take() == []
+    talk.send("a")
+    bus.announce(announced(talk, seq=1))
+    assert NO_PERFORMERS in "".join(await way.take())
+    bus.note_performers(are_there=False)
+    assert await way.take() == []
+    bus.note_performers(are_there=True)
+    [frame] = await way.take()
+    assert "AI is responding…" in frame
+    assert NO_PERFORMERS not in frame
