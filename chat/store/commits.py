@@ -106,7 +106,7 @@ def commit(
         if not found:
             raise ConversationMissingError
         row = found[0]
-        columns = dict(vars(row))
+        stored = dict(vars(row))
         before = codec.decode_snapshot(row.snapshot)
         if getattr(event, "is_staff_decision", False) and actor_id == row.user_id:
             # Two persons: who asked for it never lets it run, whatever else they may do here.
@@ -144,7 +144,7 @@ def commit(
             row.active_at = when(event.at_ms)
         set_snapshot(row, result.state)
         # What did not change stays out of it: most of the columns are in indexes, which would be written anew.
-        changes = {name: value for name, value in vars(row).items() if columns[name] != value}
+        changes = {name: value for name, value in vars(row).items() if stored[name] != value}
         statements.update(models.Conversation, changes, id=row.id)
         orders = tuple(effect for effect in result.effects if isinstance(effect, Order))
         if orders and hand_over is not None:
@@ -157,14 +157,15 @@ def _is_anothers(event: Event, process_id: uuid.UUID) -> bool:
 
     Those two that say that an order was lost are for everybody: they name the order that they end.
     """
-    owners: list[uuid.UUID | None] = []
+    owned: uuid.UUID | None = None
     if isinstance(event, GenerationEvent) and not isinstance(event, GenerationLost):
-        runs = statements.select(models.Run, id=event.run_id, generation_no=event.generation_no)
-        owners = [run.owner for run in runs]
+        for run in statements.select(models.Run, id=event.run_id, generation_no=event.generation_no):
+            owned = run.owner
     elif isinstance(event, ToolStarted | ToolEnded):
-        calls = statements.select(models.ToolCall, id=event.call_id, execution_no=event.execution_no)
-        owners = [call.owner for call in calls]
-    return any(owner not in {None, process_id} for owner in owners)
+        # Without all that the call printed.
+        calls = models.ToolCall.objects.filter(id=event.call_id, execution_no=event.execution_no)
+        owned = calls.values_list("owner", flat=True).first()
+    return owned is not None and owned != process_id
 
 
 def _write_claim(row: models.Conversation, event: Event, process_id: uuid.UUID) -> None:

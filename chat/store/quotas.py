@@ -6,6 +6,7 @@ Counted in rows, so that all processes count together and a restart forgets noth
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -142,14 +143,16 @@ def count_tokens(user_id: int, event: Event, *, agent: AgentRef | None) -> None:
     if not prompt and not completion:
         return
     day = when(event.at_ms).date()
-    took_both = {"prompt_tokens": prompt, "completion_tokens": completion}
-    this: dict[str, Any] = {"user_id": user_id, "day": day}
-    if not statements.update(models.UsageDay, took_both, more=True, **this):
-        models.UsageDay.objects.get_or_create(**this)
-        statements.update(models.UsageDay, took_both, more=True, **this)
+    _add(models.UsageDay, {"prompt_tokens": prompt, "completion_tokens": completion}, user_id=user_id, day=day)
     if agent is not None:
-        mine, _ = models.AgentUsageDay.objects.get_or_create(user_id=user_id, agent_id=agent.agent_id, day=day)
-        models.AgentUsageDay.objects.filter(pk=mine.pk).update(tokens=F("tokens") + prompt + completion)
+        of_agent = {"user_id": user_id, "agent_id": agent.agent_id, "day": day}
+        _add(models.AgentUsageDay, {"tokens": prompt + completion}, **of_agent)
+
+
+def _add(table: type[models.UsageDay | models.AgentUsageDay], more: Mapping[str, int], **day: Any) -> None:
+    if not statements.update(table, more, more=True, **day):
+        table._default_manager.get_or_create(**day)
+        statements.update(table, more, more=True, **day)
 
 
 def used_tokens(user_id: int, at: datetime) -> int:
@@ -173,8 +176,8 @@ def _runs_of(user_id: int) -> int:
 
 def used_tokens_with(agent_id: UUID, user_id: int, at: datetime) -> int:
     """How many of that day, in all conversations of this person with one agent."""
-    days = models.AgentUsageDay.objects.filter(agent_id=agent_id, user_id=user_id, day=at.date())
-    return days.values_list("tokens", flat=True).first() or 0
+    days = statements.select(models.AgentUsageDay, agent_id=agent_id, user_id=user_id, day=at.date())
+    return sum(day.tokens for day in days)
 
 
 def words_for(seconds: int) -> str:

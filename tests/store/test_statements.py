@@ -31,6 +31,7 @@ WRITTEN: tuple[type[Model], ...] = (
     models.ToolCall,
     models.Tally,
     models.UsageDay,
+    models.AgentUsageDay,
 )
 FULL: dict[str, Any] = {
     "BooleanField": True,
