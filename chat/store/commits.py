@@ -245,12 +245,14 @@ def _append(row: models.Conversation, event: Event, *, actor_id: int | None) -> 
 def _write_messages(row: models.Conversation, before: Conversation, messages: tuple[Message, ...]) -> None:
     """Of the changed messages only the answer of the run before can have a row already."""
     written = before.run.answer.message_id if before.run else None
+    new: list[models.Message] = []
     for message in messages:
         columns = message_columns(message) | {"changed_seq": row.seq}
         if message.message_id == written:
             statements.update(models.Message, columns, conversation_id=row.id, message_id=written)
         else:
-            statements.insert(models.Message(conversation_id=row.id, **columns))
+            new.append(models.Message(conversation_id=row.id, **columns))
+    statements.insert(*new)
 
 
 def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID | None) -> None:

@@ -23,13 +23,16 @@ _Converters = tuple[tuple[int, Any, tuple[Callable[..., Any], ...]], ...]
 _COMPARISONS = {"": "=", "gte": ">="}
 
 
-def insert(row: Model) -> None:
-    """A new row, as `save(force_insert=True)`, but that `row` does not learn what key the database gave it."""
+def insert(*rows: Model) -> None:
+    """New rows of one table, as `bulk_create`, but that they do not learn what keys the database gave them."""
+    if not rows:
+        return
     # The one of this thread, looked up once: `django.db.connection` does so at each touch.
     database = connections[DEFAULT_DB_ALIAS]
-    text, fields = _insert(type(row), database.vendor)
+    text, fields = _insert(type(rows[0]), database.vendor, len(rows))
+    values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in fields]
     with database.cursor() as cursor:
-        cursor.execute(text, [field.get_db_prep_save(field.pre_save(row, True), database) for field in fields])
+        cursor.execute(text, values)
 
 
 def update(model: type[Model], changes: Mapping[str, Any], /, *, more: bool = False, **where: Any) -> int:
@@ -89,11 +92,12 @@ def _given(model: type[Model], where: Mapping[str, Any], database: Any) -> list[
 
 
 @cache
-def _insert(model: type[Model], _vendor: str) -> tuple[str, list[Any]]:
+def _insert(model: type[Model], _vendor: str, count: int) -> tuple[str, list[Any]]:
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
     columns = ", ".join(_column(model, field.name) for field in fields)
-    places = ", ".join(["%s"] * len(fields))
-    return f"INSERT INTO {_table(model)} ({columns}) VALUES ({places})", fields  # noqa: S608 - names of the models
+    row = f"({', '.join(['%s'] * len(fields))})"
+    text = f"INSERT INTO {_table(model)} ({columns}) VALUES {', '.join([row] * count)}"  # noqa: S608 - names of the models
+    return text, fields
 
 
 @cache

@@ -141,6 +141,19 @@ def test_only_rows_to_which_all_conditions_apply_are_read_changed_and_removed() 
     ]
 
 
+def test_rows_are_inserted_together_in_one_statement() -> None:
+    conversation_id = parent(models.Conversation)
+    rows = [new(models.Message) for _ in range(3)]
+    for position, row in enumerate(rows):
+        vars(row).update(conversation_id=conversation_id, position=position)
+    with CaptureQueriesContext(connection) as queries:
+        statements.insert(*rows)
+        statements.insert()
+    assert len(queries) == 1
+    found = statements.select(models.Message, order_by="position", conversation_id=conversation_id)
+    assert list(map(columns, found)) == list(map(columns, rows))
+
+
 def test_what_is_added_is_added_to_what_is_there_now() -> None:
     this: dict[str, Any] = {"user_id": make_user(), "day": date(2024, 2, 29)}
     assert statements.update(models.UsageDay, {"prompt_tokens": 1}, more=True, **this) == 0
