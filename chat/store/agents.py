@@ -17,7 +17,7 @@ from chat.core.calls import Policy
 from chat.core.events import Event, MessageSubmitted, QueueResumed, RetryRequested
 from chat.core.state import Refusal, Refused
 from chat.errors import AgentsiteError
-from chat.store import quotas
+from chat.store import quotas, statements
 from chat.store.rows import when
 
 # What an agent is asked for its conversations to go on.
@@ -65,8 +65,11 @@ def to_start_with(user_id: int, agent_id: UUID | None) -> models.AgentVersion | 
 
     Raises AgentMissingError when they chose one that is not there for them.
     """
-    usable = _usable(user_id)
-    agent = usable.first() if agent_id is None else usable.filter(id=agent_id).first()
+    agent = None
+    # Most sites have no agent, which is found out at a tenth of the cost of asking who may use them.
+    if statements.select(models.Agent, limit=1, is_enabled=True):
+        usable = _usable(user_id)
+        agent = usable.first() if agent_id is None else usable.filter(id=agent_id).first()
     if agent is None:
         if agent_id is not None:
             raise AgentMissingError
@@ -88,14 +91,24 @@ def refusal(row: models.Conversation, event: Event) -> Refused | None:
     """Why an agent is not to be asked any more; None when it may be, or is not asked by this event."""
     if row.agent_version_id is None or not isinstance(event, _ASKING):
         return None
-    agent = _usable(row.user_id).filter(versions=row.agent_version_id).first()
+    (version,) = statements.select(models.AgentVersion, id=row.agent_version_id)
+    agent = _usable_one(version.agent_id, row.user_id)
     if agent is None:
         return Refused(code=Refusal.AGENT_OFF, words=AGENT_OFF_WORDS)
-    limit = agent.versions.values_list("tokens_max_per_day", flat=True).get(pk=row.agent_version_id)
+    limit = version.tokens_max_per_day
     at = when(event.at_ms)
     if limit is None or quotas.used_tokens_with(agent.pk, row.user_id, at) < limit:
         return None
     return quotas.no_tokens_left(f"Your {limit:,} tokens of today with {agent.name} are used up.", at)
+
+
+def _usable_one(agent_id: UUID, user_id: int) -> models.Agent | None:
+    """An agent, when this user may talk with it. Each message asks: groups are looked at only where there are any."""
+    found = statements.select(models.Agent, id=agent_id, is_enabled=True)
+    if not found:
+        return None
+    groups = statements.select(models.Agent.groups.through, limit=1, agent_id=agent_id)
+    return _usable(user_id).filter(id=agent_id).first() if groups else found[0]
 
 
 def why_off(ref: AgentRef | None, user_id: int) -> str:
@@ -106,7 +119,8 @@ def why_off(ref: AgentRef | None, user_id: int) -> str:
 
 def profile(agent: AgentRef) -> Profile:
     """What the answers of an agent are made with."""
-    return profile_of(models.AgentVersion.objects.get(agent_id=agent.agent_id, number=agent.version))
+    (version,) = statements.select(models.AgentVersion, agent_id=agent.agent_id, number=agent.version)
+    return profile_of(version)
 
 
 def profile_of(version: models.AgentVersion) -> Profile:

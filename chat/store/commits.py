@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from django.db import transaction
@@ -28,7 +29,7 @@ from chat.core.ids import ConversationId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import Conversation, QueuedMessage, Refusal, Refused, Run, Step
 from chat.errors import ConversationMissingError
-from chat.store import agents, counts, files, quotas, seals
+from chat.store import agents, counts, files, quotas, seals, statements
 from chat.store.log import link_of
 from chat.store.quotas import Quota
 from chat.store.rows import call_columns, message_columns, message_value, when
@@ -79,8 +80,8 @@ def start_conversation(*, user_id: int, at_ms: int, agent_id: uuid.UUID | None =
         )
         set_snapshot(row, result.state)
         line = _append(row, event, actor_id=user_id)
-        row.save(force_insert=True)
-        line.save(force_insert=True)
+        statements.insert(row)
+        statements.insert(line)
     return _announcement(row, event, result)
 
 
@@ -101,10 +102,11 @@ def commit(
     Raises ConversationMissingError.
     """
     with transaction.atomic():
-        try:
-            row = models.Conversation.objects.select_for_update().get(id=conversation_id)
-        except models.Conversation.DoesNotExist:
-            raise ConversationMissingError from None
+        found = statements.select(models.Conversation, locks=True, id=conversation_id)
+        if not found:
+            raise ConversationMissingError
+        row = found[0]
+        stored = dict(vars(row))
         before = codec.decode_snapshot(row.snapshot)
         if getattr(event, "is_staff_decision", False) and actor_id == row.user_id:
             # Two persons: who asked for it never lets it run, whatever else they may do here.
@@ -129,7 +131,7 @@ def commit(
             return too_much
         quotas.count_tokens(row.user_id, event, agent=before.agent)
         row.seq += 1
-        _append(row, event, actor_id=actor_id).save(force_insert=True)
+        statements.insert(_append(row, event, actor_id=actor_id))
         _write_messages(row, before, result.messages)
         owner = process_id if hand_over is None else None
         _write_calls(row, before, result, owner=owner)
@@ -141,7 +143,9 @@ def commit(
         if any(message.role is Role.USER for message in result.messages):
             row.active_at = when(event.at_ms)
         set_snapshot(row, result.state)
-        row.save()
+        # What did not change stays out of it: most of the columns are in indexes, which would be written anew.
+        changes = {name: value for name, value in vars(row).items() if stored[name] != value}
+        statements.update(models.Conversation, changes, id=row.id)
         orders = tuple(effect for effect in result.effects if isinstance(effect, Order))
         if orders and hand_over is not None:
             hand_over(row, orders)
@@ -155,9 +159,10 @@ def _is_anothers(event: Event, process_id: uuid.UUID) -> bool:
     """
     owned: uuid.UUID | None = None
     if isinstance(event, GenerationEvent) and not isinstance(event, GenerationLost):
-        runs = models.Run.objects.filter(id=event.run_id, generation_no=event.generation_no)
-        owned = runs.values_list("owner", flat=True).first()
+        for run in statements.select(models.Run, id=event.run_id, generation_no=event.generation_no):
+            owned = run.owner
     elif isinstance(event, ToolStarted | ToolEnded):
+        # Without all that the call printed.
         calls = models.ToolCall.objects.filter(id=event.call_id, execution_no=event.execution_no)
         owned = calls.values_list("owner", flat=True).first()
     return owned is not None and owned != process_id
@@ -166,9 +171,9 @@ def _is_anothers(event: Event, process_id: uuid.UUID) -> bool:
 def _write_claim(row: models.Conversation, event: Event, process_id: uuid.UUID) -> None:
     """Who takes an order that was left for anybody has it from now on."""
     if isinstance(event, GenerationStarted):
-        models.Run.objects.filter(id=event.run_id, owner=None).update(owner=process_id)
+        statements.update(models.Run, {"owner": process_id}, id=event.run_id, owner=None)
     elif isinstance(event, ToolStarted):
-        models.ToolCall.objects.filter(id=event.call_id, owner=None).update(owner=process_id)
+        statements.update(models.ToolCall, {"owner": process_id}, id=event.call_id, owner=None)
         row.tools_at = process_id
 
 
@@ -184,8 +189,12 @@ def _announcement(row: models.Conversation, event: Event, result: Step) -> Annou
 
 
 def _repeated(row: models.Conversation, state: Conversation, event: MessageSubmitted) -> Repeated | None:
-    sent = models.Message.objects.filter(conversation=row, message_id=event.message_id).first()
-    if sent is None and not models.QueuedMessage.objects.filter(conversation=row, message_id=event.message_id).exists():
+    if row.seq == 1:
+        # Nothing was sent yet.
+        return None
+    this: dict[str, Any] = {"conversation_id": row.id, "message_id": event.message_id}
+    sent = statements.select(models.Message, **this)
+    if not sent and not statements.select(models.QueuedMessage, **this):
         return None
     return Repeated(
         announcement=Announcement(
@@ -193,7 +202,7 @@ def _repeated(row: models.Conversation, state: Conversation, event: MessageSubmi
             seq=row.seq,
             event_type=codec.stored_name(event),
             state=state,
-            messages=() if sent is None else (message_value(sent),),
+            messages=tuple(map(message_value, sent)),
         )
     )
 
@@ -240,10 +249,10 @@ def _write_messages(row: models.Conversation, before: Conversation, messages: tu
     for message in messages:
         columns = message_columns(message) | {"changed_seq": row.seq}
         if message.message_id == written:
-            models.Message.objects.filter(conversation=row, message_id=written).update(**columns)
+            statements.update(models.Message, columns, conversation_id=row.id, message_id=written)
         else:
-            new.append(models.Message(conversation=row, **columns))
-    models.Message.objects.bulk_create(new)
+            new.append(models.Message(conversation_id=row.id, **columns))
+    statements.insert(*new)
 
 
 def _write_calls(row: models.Conversation, before: Conversation, result: Step, *, owner: uuid.UUID | None) -> None:
@@ -256,43 +265,40 @@ def _write_calls(row: models.Conversation, before: Conversation, result: Step, *
         if call.call_id in ordered:
             columns["owner"] = owner
         if call.call_id in written:
-            models.ToolCall.objects.filter(id=call.call_id).update(**columns)
+            statements.update(models.ToolCall, columns, id=call.call_id)
         else:
-            models.ToolCall.objects.create(id=call.call_id, conversation=row, **columns)
+            statements.insert(models.ToolCall(id=call.call_id, conversation_id=row.id, **columns))
 
 
 def _write_queue(row: models.Conversation, before: tuple[QueuedMessage, ...], result: Step) -> None:
     after = result.state.queue
     if after == before:
         return
-    rows = {
-        queued.message_id: queued
-        for queued in models.QueuedMessage.objects.filter(conversation=row, place__isnull=False)
-    }
-    new: list[models.QueuedMessage] = []
-    changed: list[models.QueuedMessage] = []
+    gone = {item.message_id: (place, item) for place, item in enumerate(before)}
     for place, item in enumerate(after):
-        queued = rows.pop(item.message_id, None)
-        if queued is None:
-            queued = models.QueuedMessage(conversation=row, message_id=item.message_id)
-            new.append(queued)
+        known = gone.pop(item.message_id, None)
+        if known == (place, item):
+            continue
+        columns: dict[str, Any] = {
+            "place": place,
+            "content": item.content,
+            "delivery": item.delivery.value,
+            "is_edited": item.is_edited,
+        }
+        this: dict[str, Any] = {"conversation_id": row.id, "message_id": item.message_id}
+        if known is None:
+            columns["attachments"] = msgspec.to_builtins(item.attachments)
+            columns["submitted_at"] = when(item.submitted_at_ms)
+            statements.insert(models.QueuedMessage(**this, **columns))
         else:
-            changed.append(queued)
-        queued.place = place
-        queued.content = item.content
-        queued.attachments = msgspec.to_builtins(item.attachments)
-        queued.delivery = item.delivery.value
-        queued.is_edited = item.is_edited
-        queued.submitted_at = when(item.submitted_at_ms)
+            statements.update(models.QueuedMessage, columns, **this)
     sent = {message.message_id for message in result.messages}
-    withdrawn = [queued for queued in rows.values() if queued.message_id not in sent]
-    for queued in withdrawn:
-        queued.place = None
-    models.QueuedMessage.objects.filter(
-        id__in=[queued.id for queued in rows.values() if queued.message_id in sent]
-    ).delete()
-    models.QueuedMessage.objects.bulk_create(new)
-    models.QueuedMessage.objects.bulk_update(changed + withdrawn, ["place", "content", "delivery", "is_edited"])
+    for message_id in gone:
+        this = {"conversation_id": row.id, "message_id": message_id}
+        if message_id in sent:
+            statements.delete(models.QueuedMessage, **this)
+        else:
+            statements.update(models.QueuedMessage, {"place": None}, **this)
 
 
 def _write_run(
@@ -303,17 +309,19 @@ def _write_run(
         # What was stopped among its calls has ended as stopped, also when its newest answer was complete.
         answer = next((sent for sent in result.messages if sent.message_id == before.answer.message_id), None)
         outcome = MessageState.INTERRUPTED if answer is None or result.calls else answer.state
-        models.Run.objects.filter(id=before.run_id).update(ended_at=when(at_ms), outcome=outcome.value)
+        statements.update(models.Run, {"ended_at": when(at_ms), "outcome": outcome.value}, id=before.run_id)
     if after is None:
         return
     if before is None or after.run_id != before.run_id:
-        models.Run.objects.create(
+        run = models.Run(
             id=after.run_id,
-            conversation=row,
+            conversation_id=row.id,
             answering=after.answering,
             generation_no=after.generation_no,
             owner=owner,
             started_at=when(at_ms),
         )
+        statements.insert(run)
     elif any(isinstance(effect, StartGeneration) for effect in result.effects):
-        models.Run.objects.filter(id=after.run_id).update(generation_no=after.generation_no, owner=owner)
+        order = {"generation_no": after.generation_no, "owner": owner}
+        statements.update(models.Run, order, id=after.run_id)

@@ -6,19 +6,21 @@ Counted in rows, so that all processes count together and a restart forgets noth
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from chat import models
 from chat.core.agents import AgentRef
 from chat.core.events import Event, GenerationCompleted, GenerationFailed, GenerationInterrupted, MessageSubmitted
 from chat.core.state import Conversation, Refusal, Refused, Step
+from chat.store import statements
 from chat.store.rows import when
 
 HOUR_S = 3600
@@ -99,8 +101,11 @@ def refusal(user_id: int, before: Conversation, event: Event, result: Step, quot
     start = _window(HOUR_S, at)
     # The row is also what wishes of one person queue up at, whatever is counted.
     columns: dict[str, Any] = {"kind": Counted.MESSAGES.value, "key": str(user_id), "window": start}
-    locked = models.Tally.objects.select_for_update().filter(**columns)
-    tally = locked.first() or (models.Tally.objects.get_or_create(**columns) and locked.get())
+    found = statements.select(models.Tally, locks=True, **columns)
+    if not found:
+        models.Tally.objects.get_or_create(**columns)
+        found = statements.select(models.Tally, locks=True, **columns)
+    tally = found[0]
     if is_message and quota.messages_per_hour is not None and tally.count >= quota.messages_per_hour:
         wait = words_for(_left_s(start, HOUR_S, at))
         words = f"You sent {tally.count:,} messages within an hour, as many as this site takes. Go on in {wait}."
@@ -108,15 +113,14 @@ def refusal(user_id: int, before: Conversation, event: Event, result: Step, quot
     if quota.tokens_per_day is not None and used_tokens(user_id, at) >= quota.tokens_per_day:
         return no_tokens_left(f"Your {quota.tokens_per_day:,} tokens of today are used up.", at)
     if starts_run and quota.runs_at_once is not None:
-        count_now = models.Run.objects.filter(conversation__user_id=user_id, ended_at=None).count()
+        count_now = _runs_of(user_id)
         if count_now >= quota.runs_at_once:
             words = (
                 f"{count_now} of your conversations are being answered, as many as may be at once. Stop one or wait."
             )
             return Refused(code=Refusal.TOO_MANY_RUNS, words=words)
     if is_message:
-        tally.count += 1
-        tally.save(update_fields=["count"])
+        statements.update(models.Tally, {"count": 1}, more=True, id=tally.id)
     return None
 
 
@@ -139,25 +143,41 @@ def count_tokens(user_id: int, event: Event, *, agent: AgentRef | None) -> None:
     if not prompt and not completion:
         return
     day = when(event.at_ms).date()
-    more = {"prompt_tokens": F("prompt_tokens") + prompt, "completion_tokens": F("completion_tokens") + completion}
-    if not models.UsageDay.objects.filter(user_id=user_id, day=day).update(**more):
-        first, _ = models.UsageDay.objects.get_or_create(user_id=user_id, day=day)
-        models.UsageDay.objects.filter(pk=first.pk).update(**more)
+    _add(models.UsageDay, {"prompt_tokens": prompt, "completion_tokens": completion}, user_id=user_id, day=day)
     if agent is not None:
-        mine, _ = models.AgentUsageDay.objects.get_or_create(user_id=user_id, agent_id=agent.agent_id, day=day)
-        models.AgentUsageDay.objects.filter(pk=mine.pk).update(tokens=F("tokens") + prompt + completion)
+        of_agent = {"user_id": user_id, "agent_id": agent.agent_id, "day": day}
+        _add(models.AgentUsageDay, {"tokens": prompt + completion}, **of_agent)
+
+
+def _add(table: type[models.UsageDay | models.AgentUsageDay], more: Mapping[str, int], **day: Any) -> None:
+    if not statements.update(table, more, more=True, **day):
+        table._default_manager.get_or_create(**day)
+        statements.update(table, more, more=True, **day)
 
 
 def used_tokens(user_id: int, at: datetime) -> int:
     """How many of that day."""
-    days = models.UsageDay.objects.filter(user_id=user_id, day=at.date())
-    return sum(days.values_list("prompt_tokens", "completion_tokens").first() or ())
+    days = statements.select(models.UsageDay, user_id=user_id, day=at.date())
+    return sum(day.prompt_tokens + day.completion_tokens for day in days)
+
+
+def _runs_of(user_id: int) -> int:
+    runs, conversations = models.Run._meta.db_table, models.Conversation._meta.db_table
+    # As the ORM would say it, at a tenth of the cost.
+    count = (
+        f"SELECT COUNT(*) FROM {runs} run JOIN {conversations} conversation ON run.conversation_id = conversation.id "  # noqa: S608
+        "WHERE conversation.user_id = %s AND run.ended_at IS NULL"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(count, [user_id])
+        found: int = cursor.fetchone()[0]
+    return found
 
 
 def used_tokens_with(agent_id: UUID, user_id: int, at: datetime) -> int:
     """How many of that day, in all conversations of this person with one agent."""
-    days = models.AgentUsageDay.objects.filter(agent_id=agent_id, user_id=user_id, day=at.date())
-    return days.values_list("tokens", flat=True).first() or 0
+    days = statements.select(models.AgentUsageDay, agent_id=agent_id, user_id=user_id, day=at.date())
+    return sum(day.tokens for day in days)
 
 
 def words_for(seconds: int) -> str:

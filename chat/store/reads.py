@@ -14,6 +14,7 @@ from chat.core.ids import CallId, ConversationId, MessageId
 from chat.core.messages import Message, Role
 from chat.core.state import Conversation
 from chat.errors import ConversationMissingError
+from chat.store import statements
 from chat.store.rows import call_value, message_value, milliseconds
 
 SNIPPET_CHARACTERS = 120
@@ -81,15 +82,17 @@ def view(
     """
     row = _row(conversation_id, user_id)
     state = codec.decode_snapshot(row.snapshot)
-    rows = models.Message.objects.filter(conversation=row).order_by("-position")
     if changed_after:
-        rows = rows.filter(Q(changed_seq__gt=changed_after) | Q(state="streaming"))
-    messages = [message_value(message) for message in (rows if limit is None else rows[:limit])]
-    messages.reverse()
+        changed = models.Message.objects.filter(Q(changed_seq__gt=changed_after) | Q(state="streaming"))
+        rows = list(changed.filter(conversation=row).order_by("-position")[:limit])
+    else:
+        rows = statements.select(models.Message, order_by="-position", limit=limit, conversation_id=row.id)
+    messages = [message_value(message) for message in reversed(rows)]
+    newest = statements.select(models.Event, conversation_id=row.id, seq=row.seq)
     return View(
         user_id=row.user_id,
         seq=row.seq,
-        event_type=models.Event.objects.values_list("name", flat=True).get(conversation=row, seq=row.seq),
+        event_type=newest[0].name,
         state=state,
         messages=tuple(messages),
         calls=_calls_of(row, messages, changed_after=changed_after),
@@ -102,7 +105,8 @@ def view(
 def _performer(state: Conversation) -> uuid.UUID | None:
     if state.run is None or not state.is_asking_model:
         return None
-    return models.Run.objects.filter(id=state.run.run_id).values_list("owner", flat=True).first()
+    runs = statements.select(models.Run, id=state.run.run_id)
+    return runs[0].owner if runs else None
 
 
 def heads(conversation_ids: Collection[ConversationId], *, texts_of: Collection[MessageId]) -> list[Head]:
@@ -121,6 +125,8 @@ def heads(conversation_ids: Collection[ConversationId], *, texts_of: Collection[
 
 
 def _calls_of(row: models.Conversation, messages: Sequence[Message], *, changed_after: int = 0) -> tuple[ToolCall, ...]:
+    if not row.call_count:
+        return ()
     wanted = Q(message_id__in=[message.message_id for message in messages if message.role is Role.ASSISTANT])
     if changed_after:
         wanted |= Q(changed_seq__gt=changed_after)
@@ -150,13 +156,10 @@ def message(conversation_id: ConversationId, message_id: uuid.UUID, *, user_id: 
 
 
 def _row(conversation_id: ConversationId, user_id: int | None) -> models.Conversation:
-    try:
-        row = models.Conversation.objects.get(id=conversation_id)
-    except models.Conversation.DoesNotExist:
-        raise ConversationMissingError from None
-    if user_id is not None and (row.user_id != user_id or row.is_deleted):
+    found = statements.select(models.Conversation, id=conversation_id)
+    if not found or (user_id is not None and (found[0].user_id != user_id or found[0].is_deleted)):
         raise ConversationMissingError
-    return row
+    return found[0]
 
 
 def is_owner(conversation_id: ConversationId, *, user_id: int, is_deleted: bool = False) -> bool:

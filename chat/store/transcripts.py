@@ -10,11 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from chat import models
 from chat.core.calls import ToolCall
 from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Message
+from chat.store import statements
 from chat.store.rows import call_value, message_value
 from chat.store.threads import in_thread
 
@@ -45,12 +47,12 @@ def read(conversation_id: ConversationId, *, as_of: int = 0, known: Transcript |
     if known is None or erasures != known.erasures:
         known = Transcript()
     # What that event changed is read again: the text of an answer grows after the event that opens it.
-    fresh = {"conversation_id": conversation_id, "changed_seq__gte": known.as_of}
+    fresh: dict[str, Any] = {"conversation_id": conversation_id, "changed_seq__gte": known.as_of}
     messages = {message.position: message for message in known.messages}
-    for row in models.Message.objects.filter(**fresh):
+    for row in statements.select(models.Message, **fresh):
         messages[row.position] = message_value(row)
     calls = {message_id: {call.number: call for call in some} for message_id, some in known.calls.items()}
-    for made in models.ToolCall.objects.filter(**fresh):
+    for made in statements.select(models.ToolCall, **fresh):
         calls.setdefault(MessageId(made.message_id), {})[made.number] = call_value(made)
     return Transcript(
         messages=tuple(messages[position] for position in sorted(messages)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +15,7 @@ from tests.journeys.place import Place
 from tests.journeys.sending import SendingJourney
 from tests.journeys.serving import serving
 from tests.journeys.stopping import StoppingJourney
-from tests.server import ServerProcess
+from tests.server import ROOT, ServerProcess
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,16 @@ def test_the_log_gives_the_rows(place: Place) -> None:
     checked = place.server.manage("check_replay")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert checked.stdout.endswith(" 0 differences\n")
+
+
+def test_statements_without_the_orm_say_the_same_as_with_it(database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/store/test_statements.py"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,153 @@
+"""The few statements that every step needs, on one table each: their text is made once from the fields of the model.
+
+The ORM builds and compiles a statement anew each time, which costs ten times what the database itself takes. Values
+go in and out through the same conversions of the fields as with the ORM. What is rare, or on several tables, is the
+ORM's. Conditions are columns and what they equal, or, with `__gte` behind the name, are not less than.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import AutoField, Model
+
+M = TypeVar("M", bound=Model)
+# The columns of conditions, and whether each is to be empty: all that makes their text.
+_Where = tuple[tuple[str, bool], ...]
+# The positions of columns that the database has in another form, and what makes values of them.
+_Converters = tuple[tuple[int, Any, tuple[Callable[..., Any], ...]], ...]
+
+_COMPARISONS = {"": "=", "gte": ">="}
+
+
+def insert(*rows: Model) -> None:
+    """New rows of one table, as `bulk_create`, but that they do not learn what keys the database gave them."""
+    if not rows:
+        return
+    # The one of this thread, looked up once: `django.db.connection` does so at each touch.
+    database = connections[DEFAULT_DB_ALIAS]
+    text, fields = _insert(type(rows[0]), database.vendor, len(rows))
+    values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in fields]
+    with database.cursor() as cursor:
+        cursor.execute(text, values)
+
+
+def update(model: type[Model], changes: Mapping[str, Any], /, *, more: bool = False, **where: Any) -> int:
+    """Change columns of the rows to which the conditions apply; how many there are.
+
+    more: the changes are added to what is there, which may have grown since it was read.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    text = _update(model, database.vendor, tuple(changes), _names(where), more)
+    values = [_field(model, name).get_db_prep_save(value, database) for name, value in changes.items()]
+    with database.cursor() as cursor:
+        cursor.execute(text, values + _given(model, where, database))
+        return int(cursor.rowcount)
+
+
+def delete(model: type[Model], /, **where: Any) -> None:
+    """Remove the rows to which the conditions apply, of a table to which no other refers."""
+    database = connections[DEFAULT_DB_ALIAS]
+    with database.cursor() as cursor:
+        cursor.execute(_delete(model, database.vendor, _names(where)), _given(model, where, database))
+
+
+def select(
+    model: type[M], /, *, order_by: str = "", limit: int | None = None, locks: bool = False, **where: Any
+) -> list[M]:
+    """The rows to which the conditions apply.
+
+    order_by: a column, with `-` before it from the greatest down; without one they come as the database has them.
+    locks: nobody else changes them before the end of this transaction.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    text, names, converters = _select(model, database.vendor, _names(where), order_by, limit, locks)
+    with database.cursor() as cursor:
+        cursor.execute(text, _given(model, where, database))
+        rows = cursor.fetchall()
+    return [model.from_db(database.alias, names, _converted(row, converters, database)) for row in rows]
+
+
+def _converted(row: Iterable[Any], converters: _Converters, database: Any) -> list[Any]:
+    values = list(row)
+    for position, column, functions in converters:
+        for function in functions:
+            values[position] = function(values[position], column, database)
+    return values
+
+
+def _names(where: Mapping[str, Any]) -> _Where:
+    return tuple((name, value is None) for name, value in where.items())
+
+
+def _given(model: type[Model], where: Mapping[str, Any], database: Any) -> list[Any]:
+    return [
+        _field(model, name.partition("__")[0]).get_db_prep_value(value, database)
+        for name, value in where.items()
+        if value is not None
+    ]
+
+
+@cache
+def _insert(model: type[Model], _vendor: str, count: int) -> tuple[str, list[Any]]:
+    fields = [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
+    columns = ", ".join(_column(model, field.name) for field in fields)
+    row = f"({', '.join(['%s'] * len(fields))})"
+    text = f"INSERT INTO {_table(model)} ({columns}) VALUES {', '.join([row] * count)}"  # noqa: S608 - names of the models
+    return text, fields
+
+
+@cache
+def _update(model: type[Model], _vendor: str, changes: tuple[str, ...], where: _Where, more: bool) -> str:
+    columns = [_column(model, name) for name in changes]
+    sets = ", ".join(f"{column} = {f'{column} + ' if more else ''}%s" for column in columns)
+    return f"UPDATE {_table(model)} SET {sets}{_where(model, where)}"  # noqa: S608 - names of the models
+
+
+@cache
+def _delete(model: type[Model], _vendor: str, where: _Where) -> str:
+    return f"DELETE FROM {_table(model)}{_where(model, where)}"  # noqa: S608 - names of the models
+
+
+@cache
+def _select(
+    model: type[Model], _vendor: str, where: _Where, order_by: str, limit: int | None, locks: bool
+) -> tuple[str, list[str], _Converters]:
+    database, fields = connections[DEFAULT_DB_ALIAS], model._meta.concrete_fields
+    text = f"SELECT {', '.join(_column(model, field.name) for field in fields)} FROM {_table(model)}"  # noqa: S608
+    text += _where(model, where)
+    if order_by:
+        text += f" ORDER BY {_column(model, order_by.removeprefix('-'))} {'DESC' if order_by[0] == '-' else 'ASC'}"
+    if limit is not None:
+        text += f" LIMIT {limit}"
+    # SQLite has one writer at a time, and no word for it.
+    if locks and database.features.has_select_for_update:
+        text += f" {database.ops.for_update_sql()}"
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    functions = [(*database.ops.get_db_converters(one), *one.get_db_converters(database)) for one in columns]
+    converters = tuple(found for found in zip(range(len(fields)), columns, functions, strict=True) if found[2])
+    return text, [field.attname for field in fields], converters
+
+
+def _where(model: type[Model], where: _Where) -> str:
+    conditions = []
+    for name, is_empty in where:
+        column, _, comparison = name.partition("__")
+        condition = "IS NULL" if is_empty else f"{_COMPARISONS[comparison]} %s"
+        conditions.append(f"{_column(model, column)} {condition}")
+    return f" WHERE {' AND '.join(conditions)}"
+
+
+def _field(model: type[Model], name: str) -> Any:
+    return model._meta.get_field(name)
+
+
+def _column(model: type[Model], name: str) -> str:
+    return connections[DEFAULT_DB_ALIAS].ops.quote_name(_field(model, name).column)
+
+
+def _table(model: type[Model]) -> str:
+    return connections[DEFAULT_DB_ALIAS].ops.quote_name(model._meta.db_table)
