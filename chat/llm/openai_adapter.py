@@ -30,6 +30,7 @@ from chat.llm.request_body import request_body
 from chat.llm.sse import AnswerDecoder
 from chat.llm.text_calls import CallParser
 from chat.llm.text_dialect import as_text
+from chat.llm.transport import PIECE_BYTES, Transport
 
 # How a model is told of tools and says its calls: in fields of their own, or in the text.
 Dialect = Literal["native", "text"]
@@ -39,7 +40,6 @@ CONNECTIONS_MAX: Final = 2_000
 
 # Idle connections are kept this long for the next turn: a person reads and types for about as long.
 KEEP_ALIVE_S: Final = 30.0
-MAX_KEPT_CONNECTIONS: Final = 100
 
 # Once the server has said why it finished, only the usage is missing; it is not worth a longer wait.
 LAST_WORDS_S: Final = 3.0
@@ -49,9 +49,6 @@ REUSE_S: Final = 0.05
 
 # So many chunks may wait for a slow consumer before the network has to wait too.
 MAX_WAITING_CHUNKS: Final = 10_000
-
-# Of a server that is ahead, hundreds of pieces are there at once: after so many of one answer, others have their turn.
-PIECES_A_TURN: Final = 16
 
 # An answer in one piece that is larger than this is none.
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -103,8 +100,8 @@ class OpenAIModel:
         self._model = model
         self._dialect = dialect
         self._key = api_key.strip()
-        # The time-outs of reading are ours: the SDK's would start anew with each keep-alive.
-        timeout = httpx2.Timeout(connect=connect_s, pool=connect_s, write=first_token_s, read=None)
+        # The other time-outs are ours: the SDK's would start anew with each keep-alive.
+        timeout = httpx2.Timeout(None, connect=connect_s)
         self._client = openai.AsyncOpenAI(
             # The SDK would look for another key in the environment if it got none.
             api_key=self._key or "none",
@@ -113,15 +110,14 @@ class OpenAIModel:
             timeout=timeout,
             default_headers={"Accept-Encoding": "identity"},
             http_client=httpx2.AsyncClient(
-                limits=httpx2.Limits(
-                    max_connections=connections_max,
-                    max_keepalive_connections=MAX_KEPT_CONNECTIONS,
-                    keepalive_expiry=KEEP_ALIVE_S,
+                transport=Transport(
+                    connections_max=connections_max,
+                    keep_alive_s=KEEP_ALIVE_S,
+                    # A proxy of the environment can't reach this machine's own servers, the demo's among them.
+                    trust_env=httpx2.URL(base_url or "").host not in ("127.0.0.1", "localhost", "::1"),
                 ),
                 timeout=timeout,
                 follow_redirects=True,
-                # A proxy of the environment can't reach this machine's own servers, the demo's among them.
-                trust_env=httpx2.URL(base_url or "").host not in ("127.0.0.1", "localhost", "::1"),
             ),
         )
 
@@ -285,10 +281,8 @@ class _Answer:
             self._decoder.whole(bytes(body), fresh)
 
     async def _take_stream(self, response: httpx2.Response) -> None:
-        count = 0
         async with aclosing(response.aiter_bytes()) as pieces:
             async for piece in pieces:
-                count += 1
                 chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
                 with self._fresh() as fresh:
                     self._decoder.feed(piece, fresh)
@@ -299,7 +293,8 @@ class _Answer:
                     self._move_deadline()
                 elif (self._decoder.said, self._decoder.finish_reason) != before:
                     self._move_deadline()
-                if count % PIECES_A_TURN == 0:
+                if len(piece) >= PIECE_BYTES:
+                    # There is more already; others have their turn first.
                     await asyncio.sleep(0)
         with self._fresh() as fresh:
             self._decoder.end(fresh)
@@ -379,8 +374,6 @@ class _Answer:
                 return _timeout(f"had no free connection within {limit}: all that are allowed are in use")
             case httpx2.ConnectTimeout():
                 return _timeout(f"at {place} could not be connected to within {limit}")
-            case httpx2.TimeoutException():
-                return _timeout(f"did not take the request within {self._limits.first_token_s:g} s")
             case httpx2.UnsupportedProtocol():
                 words = "The base URL of the model server must begin with http:// or https://."
                 return ModelError(fault=ModelFault.NOT_FOUND, words=words)

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from chat.core.prompt import PromptMessage
-from chat.llm.openai_adapter import PIECES_A_TURN, OpenAIModel
+from chat.llm.openai_adapter import OpenAIModel
 from chat.llm.port import Chunk, Ended, ModelFault, Text, Usage
 from chat.llm.scripted_steps import (
     AnswerWhole,
@@ -83,11 +83,14 @@ async def test_a_server_without_keys_gets_none(world: World) -> None:
     assert "authorization" not in world.request().headers
 
 
+# Tokens that the server writes at once, each an event of its own in an HTTP chunk of its own.
+AT_ONCE = 16
+
+
 async def test_tokens_of_one_network_read_come_as_one_tuple(world: World) -> None:
-    # Each is an event of its own in an HTTP chunk of its own; the server writes them at once.
-    world.steps = (Flood(text="a", count=PIECES_A_TURN, tokens_per_write=PIECES_A_TURN), Hang())
+    world.steps = (Flood(text="a", count=AT_ONCE, tokens_per_write=AT_ONCE), Hang())
     async with world.model().ask(PROMPT) as answer:
-        assert await anext(answer) == (Text(text="a"),) * PIECES_A_TURN
+        assert await anext(answer) == (Text(text="a"),) * AT_ONCE
 
 
 async def test_what_arrives_while_the_consumer_works_comes_as_one_tuple(world: World) -> None:

@@ -1,0 +1,128 @@
+"""HTTP for the model's client, by aiohttp: it parses in C and joins what has arrived.
+
+Knows aiohttp and how the client of the SDK wants answers and errors. Must not know models, the SDK or settings. With
+the client's own transport each chunk of a stream becomes an event and goes through seven generators, which costs more
+than what is done with a token afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import aiohttp
+import httpx2
+from yarl import URL
+
+# Of a server that is far ahead so many bytes are taken at a time; more waits in aiohttp, which stops reading in time.
+PIECE_BYTES: Final = 16 * 1024
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """Belongs to one event loop. Raises what the client's own transport would.
+
+    connections_max: past it, requests wait for a free connection. keep_alive_s: how long an idle one is kept.
+    trust_env: whether proxies and certificates of the environment are used.
+    Of the client's time-outs, `connect` is for a free connection and for making one; the others are not known here.
+    """
+
+    def __init__(self, *, connections_max: int, keep_alive_s: float, trust_env: bool) -> None:
+        self._connections_max = connections_max
+        self._keep_alive_s = keep_alive_s
+        self._trust_env = trust_env
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; returns when the head of its answer is there."""
+        if self._session is None:
+            self._session = self._opened()
+        wait = _Wait()
+        with _errors(wait):
+            response = await self._session.request(
+                request.method,
+                # The client has made a header of what a URL says of a user.
+                URL(str(request.url.copy_with(username=None, password=None)), encoded=True),
+                headers=request.headers.multi_items(),
+                data=io.BytesIO(await request.aread()),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=request.extensions["timeout"]["connect"]),
+                trace_request_ctx=wait,
+            )
+        return httpx2.Response(response.status, headers=response.raw_headers, stream=_Stream(response), request=request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self._connections_max,
+            keepalive_timeout=self._keep_alive_s,
+            ssl=httpx2.create_ssl_context(trust_env=self._trust_env),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=self._trust_env,
+            trace_configs=[_watching()],
+        )
+
+
+class _Wait:
+    """Whether a request waits for a free connection."""
+
+    is_queued = False
+
+
+def _watching() -> aiohttp.TraceConfig:
+    async def begins(_session: aiohttp.ClientSession, context: Any, _what: Any) -> None:
+        context.trace_request_ctx.is_queued = True
+
+    async def ends(_session: aiohttp.ClientSession, context: Any, _what: Any) -> None:
+        context.trace_request_ctx.is_queued = False
+
+    watching = aiohttp.TraceConfig()
+    watching.on_connection_queued_start.append(begins)
+    watching.on_connection_queued_end.append(ends)
+    return watching
+
+
+class _Stream(httpx2.AsyncByteStream):
+    """The body of an answer. What has arrived since the last piece comes as one."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        with _errors():
+            while piece := await content.read(PIECE_BYTES):
+                yield piece
+
+    async def aclose(self) -> None:
+        """Let the connection be used again when the body has been read, and close it when it has not."""
+        self._response.release()
+
+
+@contextmanager
+def _errors(wait: _Wait | None = None) -> Iterator[None]:
+    """The client's errors instead of aiohttp's. The more special come first: they inherit from one another."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as fault:
+        kind = httpx2.PoolTimeout if wait is not None and wait.is_queued else httpx2.ConnectTimeout
+        raise kind(str(fault)) from fault
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as fault:
+        raise httpx2.UnsupportedProtocol(str(fault)) from fault
+    except aiohttp.ClientHttpProxyError as fault:
+        raise httpx2.ProxyError(str(fault)) from fault
+    except aiohttp.ClientConnectorError as fault:
+        raise httpx2.ConnectError(str(fault)) from fault
+    except (aiohttp.ClientOSError, OSError) as fault:
+        raise httpx2.ReadError(str(fault)) from fault
+    except aiohttp.ClientError as fault:
+        raise httpx2.RemoteProtocolError(str(fault)) from fault
