@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,10 @@ HELD_WORDS = {
     Hold.STOPPED: "Held because you pressed Stop.",
     Hold.FAILED: "Held because the last response failed.",
 }
+# So many of a kind are kept, drawn, and what the values of a part are named in its template.
+PARTS_KEPT = 512
+PART_VALUES = {"title": "conversation"}
+NO_ITEMS: dict[str, Any] = {"items": ()}
 NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
 FINISH_NOTES = {
     "length": "The response reached the model's length limit.",
@@ -286,13 +291,26 @@ def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str
 
 def state_parts(state: Conversation, *, has_performers: bool) -> dict[str, str]:
     """The parts of the page that follow from the snapshot, by name."""
+    status = status_context(state, has_performers=has_performers)
+    queue = queue_context(state)
     return {
-        "status": _part("status", status=status_context(state, has_performers=has_performers), oob="true"),
-        "controls": _part("controls", controls=controls_context(state), oob="true"),
-        "queue": _part("queue", queue=queue_context(state), oob="true"),
-        "allowances": _part("allowances", tools=state.allowed_tools, oob="true"),
-        "title": _part("title", conversation={"id": state.conversation_id, "title": state.title}, oob="true"),
+        "status": _kept_part("status", **status),
+        "controls": _kept_part("controls", **controls_context(state)),
+        "queue": _part("queue", queue=queue, oob="true") if queue["items"] else _kept_part("queue", **queue | NO_ITEMS),
+        "allowances": _allowances(state.allowed_tools),
+        "title": _kept_part("title", id=state.conversation_id, title=state.title),
     }
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _kept_part(name: str, **values: Any) -> str:
+    """A part that says the same again and again, in many conversations: to fill its template in costs, each time."""
+    return _part(name, **{PART_VALUES.get(name, name): values}, oob="true")
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _allowances(tools: tuple[str, ...]) -> str:
+    return _part("allowances", tools=tools, oob="true")
 
 
 def messages_replaced(values: tuple[str, ...], *, conversation_id: UUID, older_before: int | None) -> str:
