@@ -10,8 +10,6 @@ import logging
 import math
 from pathlib import Path
 
-import anyio
-import anyio.lowlevel
 from django.conf import settings
 
 from chat.conf import Conf
@@ -69,8 +67,6 @@ class Workplace:
         self._model = await asyncio.to_thread(_model, conf, base_url)
         # In the background: finding out how code can be confined here takes a moment, and chats need not wait for it.
         self._sandbox_start = asyncio.create_task(self._open_sandbox(), name="sandbox start")
-        # The model's HTTP client imports the rest of itself when it first waits: now, not under the first answer.
-        await anyio.lowlevel.checkpoint()
 
     async def _open_sandbox(self) -> None:
         workshop.open_for(self._sandbox)

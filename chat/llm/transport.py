@@ -7,10 +7,13 @@ than what is done with a token afterwards.
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
@@ -18,6 +21,9 @@ from yarl import URL
 
 # Of a server that is far ahead so many bytes are taken at a time; more waits in aiohttp, which stops reading in time.
 PIECE_BYTES: Final = 16 * 1024
+
+# Of the head of an answer; gateways put whole tokens and policies into theirs.
+MAX_HEADER_BYTES: Final = 100 * 1024
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -40,8 +46,9 @@ class Transport(httpx2.AsyncBaseTransport):
         """Send a request; returns when the head of its answer is there."""
         if self._session is None:
             self._session = self._opened()
-        wait = _Wait()
-        with _errors(wait):
+        way = _Way()
+        _way.set(way)
+        with _errors(way):
             response = await self._session.request(
                 request.method,
                 # The client has made a header of what a URL says of a user.
@@ -50,7 +57,7 @@ class Transport(httpx2.AsyncBaseTransport):
                 data=io.BytesIO(await request.aread()),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=request.extensions["timeout"]["connect"]),
-                trace_request_ctx=wait,
+                proxy=_proxy(request.url) if self._trust_env else None,
             )
         return httpx2.Response(response.status, headers=response.raw_headers, stream=_Stream(response), request=request)
 
@@ -60,7 +67,7 @@ class Transport(httpx2.AsyncBaseTransport):
             await self._session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=self._connections_max,
             keepalive_timeout=self._keep_alive_s,
             ssl=self._ssl,
@@ -69,23 +76,39 @@ class Transport(httpx2.AsyncBaseTransport):
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trust_env=self._trust_env,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
             trace_configs=[_watching()],
         )
 
 
-class _Wait:
-    """Whether a request waits for a free connection."""
+class _Way:
+    """How far a request has come: whether it waits for a free connection, and the one that it has."""
 
     is_queued = False
+    transport: asyncio.Transport | None = None
+
+
+# That of the request which this task makes.
+_way: ContextVar[_Way] = ContextVar("way")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells which connection a request has got."""
+
+    async def connect(self, *words: Any, **named: Any) -> Any:
+        """As the library does it."""
+        connection = await super().connect(*words, **named)
+        _way.get().transport = connection.transport
+        return connection
 
 
 def _watching() -> aiohttp.TraceConfig:
-    async def begins(_session: aiohttp.ClientSession, context: Any, _what: Any) -> None:
-        context.trace_request_ctx.is_queued = True
+    async def begins(*_: Any) -> None:
+        _way.get().is_queued = True
 
-    async def ends(_session: aiohttp.ClientSession, context: Any, _what: Any) -> None:
-        context.trace_request_ctx.is_queued = False
+    async def ends(*_: Any) -> None:
+        _way.get().is_queued = False
 
     watching = aiohttp.TraceConfig()
     watching.on_connection_queued_start.append(begins)
@@ -110,15 +133,29 @@ class _Stream(httpx2.AsyncByteStream):
         self._response.release()
 
 
+def _proxy(url: httpx2.URL) -> str | None:
+    """The proxy that the environment names for an address. aiohttp's look would take passwords from `.netrc` too."""
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
 @contextmanager
-def _errors(wait: _Wait | None = None) -> Iterator[None]:
+def _errors(way: _Way | None = None) -> Iterator[None]:
     """The client's errors instead of aiohttp's. The more special come first: they inherit from one another."""
     try:
         yield
+    except asyncio.CancelledError:
+        if way is not None and way.transport is not None:
+            # A server that does not take the request would keep a connection that is merely closed.
+            way.transport.abort()
+        raise
     except aiohttp.ConnectionTimeoutError as fault:
-        kind = httpx2.PoolTimeout if wait is not None and wait.is_queued else httpx2.ConnectTimeout
+        kind = httpx2.PoolTimeout if way is not None and way.is_queued else httpx2.ConnectTimeout
         raise kind(str(fault)) from fault
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as fault:
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as fault:
         raise httpx2.UnsupportedProtocol(str(fault)) from fault
     except aiohttp.ClientHttpProxyError as fault:
         raise httpx2.ProxyError(str(fault)) from fault

@@ -36,7 +36,7 @@ async def judge(site: Ground, talks: Sequence[Talk], people: Sequence[Person], f
         for person in people:
             fresh = await fresh_picture(person, talk.conversation)
             for tab in talk.tabs:
-                shown = tab.picture()
+                shown = _since(tab.picture(), fresh)
                 wrong = {key: (shown[key], fresh[key]) for key in shown if shown[key] != fresh[key]}
                 assert not wrong, f"talk {talk.number}: what a tab shows, and what a fresh one does: {wrong}"
             _page_shows(person, talk.conversation, fresh)
@@ -58,6 +58,13 @@ async def judge(site: Ground, talks: Sequence[Talk], people: Sequence[Person], f
         f"{reconnects} reconnects, {sum(tab.gap_count for tab in tabs)} gaps, longest away {away_s:.1f} s; {replayed}",
     )
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _since(shown: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
+    """Of what a tab shows, what a newcomer is shown as well: who stayed still has what was said before that."""
+    messages = shown["messages"][-len(fresh["messages"]) :]
+    calls = {key: call for key, call in shown["calls"].items() if key in fresh["calls"]}
+    return shown | {"messages": messages, "calls": calls}
 
 
 def _page_shows(person: Person, conversation: str, picture: dict[str, Any]) -> None:

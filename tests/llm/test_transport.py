@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -51,6 +54,14 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
     transport = Transport(connections_max=10, keep_alive_s=20, trust_env=False)
+    async with httpx2.AsyncClient(transport=transport, timeout=20) as made:
+        yield made
+
+
+@pytest.fixture
+async def trusting() -> AsyncIterator[httpx2.AsyncClient]:
+    """With what the environment says."""
+    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=True)
     async with httpx2.AsyncClient(transport=transport, timeout=20) as made:
         yield made
 
@@ -118,10 +129,74 @@ async def test_an_address_of_another_kind_is_refused(client: httpx2.AsyncClient,
         await client.get(address)
 
 
-async def test_a_proxy_of_the_environment_is_asked(server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_a_proxy_of_the_environment_is_asked(
+    server: tuple[Server, str], trusting: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
+) -> None:
     made, place = server
-    monkeypatch.setenv("http_proxy", f"http://{place}")
-    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=True)
-    async with httpx2.AsyncClient(transport=transport, timeout=20) as through:
-        assert (await through.get("http://elsewhere.test/v1")).text == "ok"
+    monkeypatch.setenv(name, f"{scheme}{place}")
+    assert (await trusting.get("http://elsewhere.test/v1")).text == "ok"
     assert made.heads[0].startswith("GET http://elsewhere.test/v1 ")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    await trusting.get(f"http://{place}/v1")
+    assert made.heads[1].startswith("GET /v1 ")
+
+
+async def test_passwords_of_a_netrc_are_left_alone(
+    server: tuple[Server, str], trusting: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, place = server
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    await trusting.get(f"http://{place}/", headers={"Authorization": "Bearer key"})
+    assert "authorization: bearer key" in made.heads[0].lower()
+
+
+async def test_a_long_line_in_the_head_of_an_answer_is_taken(
+    server: tuple[Server, str], client: httpx2.AsyncClient
+) -> None:
+    made, place = server
+    made.answer = b"HTTP/1.1 200 OK\r\nX-Long: %b\r\nContent-Length: 0\r\n\r\n" % (b"x" * 60_000)
+    response = await client.get(f"http://{place}/")
+    assert len(response.headers["x-long"]) == 60_000
+
+
+async def test_leaving_a_server_that_does_not_take_the_request_lets_go_of_the_connection(
+    client: httpx2.AsyncClient,
+) -> None:
+    came = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await held.wait()
+        with suppress(ConnectionError):
+            while await reader.read(1 << 20):
+                pass
+        writer.close()
+
+    held = asyncio.Event()
+    listening = await asyncio.start_server(hold, "127.0.0.1", 0, limit=1024)
+    port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        request = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/", content=b"x" * (20 << 20)))
+        await came.wait()
+        # So long that all that the network takes has been taken.
+        await asyncio.sleep(0.2)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await asyncio.sleep(0.05)
+        mine = [link for link in open_sockets() if link.endswith(f":{port:04X}")]
+        held.set()
+    assert mine == []
+
+
+def open_sockets() -> list[str]:
+    """The far ends of this process's established connections, as the kernel writes them."""
+    inodes = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            inodes.add(os.readlink(descriptor))
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [fields[2] for fields in lines if f"socket:[{fields[9]}]" in inodes]
