@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -165,38 +166,25 @@ async def test_a_long_line_in_the_head_of_an_answer_is_taken(
 async def test_leaving_a_server_that_does_not_take_the_request_lets_go_of_the_connection(
     client: httpx2.AsyncClient,
 ) -> None:
-    came = asyncio.Event()
-
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        came.set()
-        await held.wait()
-        with suppress(ConnectionError):
-            while await reader.read(1 << 20):
-                pass
-        writer.close()
-
-    held = asyncio.Event()
-    listening = await asyncio.start_server(hold, "127.0.0.1", 0, limit=1024)
-    port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
         request = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/", content=b"x" * (20 << 20)))
-        await came.wait()
         # So long that all that the network takes has been taken.
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
+        assert len(links_to(port)) == 1
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
         await asyncio.sleep(0.05)
-        mine = [link for link in open_sockets() if link.endswith(f":{port:04X}")]
-        held.set()
-    assert mine == []
+        assert links_to(port) == []
 
 
-def open_sockets() -> list[str]:
-    """The far ends of this process's established connections, as the kernel writes them."""
+def links_to(port: int) -> list[str]:
+    """This process's established connections to a port of this machine, as the kernel writes their far ends."""
     inodes = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
             inodes.add(os.readlink(descriptor))
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [fields[2] for fields in lines if f"socket:[{fields[9]}]" in inodes]
+    far_ends = [fields[2] for fields in lines if f"socket:[{fields[9]}]" in inodes]
+    return [far_end for far_end in far_ends if far_end.endswith(f":{port:04X}")]
