@@ -274,8 +274,8 @@ class Wire:
         return await self.until(lambda frame: frame.get("phase") == "idle", within_s=within_s)
 
     async def until_text(self, *, within_s: float = 20) -> Frame:
-        """The next piece of an answer."""
-        return await self.until(lambda frame: frame["type"] == "llm_response_delta", within_s=within_s)
+        """The next piece of an answer, also when it comes with the whole, because something on its way was lost."""
+        return await self.until(_brings_text, within_s=within_s)
 
     async def until_error(self, *, within_s: float = 20) -> Frame:
         """The next refusal."""
@@ -303,3 +303,9 @@ class Wire:
                 self.messages[message["id"]] = message
                 if frame["full"] or message["state"] == "streaming":
                     self.texts[message["id"]] = message["content"]
+
+
+def _brings_text(frame: Frame) -> bool:
+    if frame["type"] == "llm_response_delta":
+        return True
+    return bool(frame.get("full")) and any(row["state"] == "streaming" and row["content"] for row in frame["messages"])

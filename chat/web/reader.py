@@ -74,8 +74,8 @@ class Reader:
             frames.append(self._out.again())
         while subscription.repeats:
             repeated = subscription.repeats.popleft()
-            # What was true when it was asked for again must not come after what is true since.
-            is_current = repeated.seq >= self.seq
+            # It tells of one message alone: what else is new since the last frame, or was when it was read, comes so.
+            is_current = repeated.seq == self.seq
             frames.append(self._out.accepted_before(repeated) if is_current else await self._read(None))
         if self._out.wants_list:
             frames += await self._take_list()
