@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +43,7 @@ class Room:
     sleepers: set[Sleeper] = field(default_factory=set)
     live: LiveText | None = None
     outputs: dict[CallId, LiveOutput] = field(default_factory=dict)
-    over: deque[tuple[uuid.UUID, int]] = field(default_factory=lambda: deque(maxlen=OVER_REMEMBERED_MAX))
+    over: list[tuple[uuid.UUID, int]] = field(default_factory=list)
     seq: int = 0
     head_before: int = 0
     is_quiet: bool = False
@@ -75,7 +74,7 @@ class Room:
     def close_text(self) -> None:
         """The text has ended."""
         if self.live is not None:
-            self.over.append((self.live.run_id, self.live.generation_no))
+            self._remember_over((self.live.run_id, self.live.generation_no))
             self._send_no_more(self.live)
             self.live = None
 
@@ -83,7 +82,7 @@ class Room:
         """What a call prints has ended."""
         output = self.outputs.pop(call_id, None)
         if output is not None:
-            self.over.append((call_id, output.execution_no))
+            self._remember_over((call_id, output.execution_no))
             self._send_no_more(output)
 
     def mend_text(self, seq: int, state: Conversation, messages: Iterable[Message]) -> None:
@@ -97,6 +96,10 @@ class Room:
                     live.catch_up(message.content, message.reasoning)
         if state.open_generation != (live.run_id, live.generation_no):
             self.close_text()
+
+    def _remember_over(self, name: tuple[uuid.UUID, int]) -> None:
+        self.over.append(name)
+        del self.over[:-OVER_REMEMBERED_MAX]
 
     def _send_on(self, what: LiveText | LiveOutput, stream: Sleeper | None) -> None:
         if stream is not None:
@@ -120,10 +123,11 @@ class Subscription:
         self.address = address
         self.conversation_id = conversation_id
         self.user_id = user_id
-        self.announcements: deque[Published] = deque()
-        self.list_changes: deque[Published] = deque()
-        self.repeats: deque[Announcement] = deque()
-        self.lives: deque[LiveText] = deque()
+        # Lists: of thousands of readers most have nothing to take, and an empty deque has room for 64 things.
+        self.announcements: list[Published] = []
+        self.list_changes: list[Published] = []
+        self.repeats: list[Announcement] = []
+        self.lives: list[LiveText] = []
         self.outputs: dict[CallId, LiveOutput] = {}
         self.is_overrun = False
         self.is_stale = False
@@ -157,7 +161,7 @@ class Subscription:
             self.repeats.append(announcement)
         self.wake()
 
-    def put(self, queue: deque[Published], published: Published) -> None:
+    def put(self, queue: list[Published], published: Published) -> None:
         """Keep an announcement for the reader, up to the bound of its backlog."""
         if len(queue) >= self._backlog_max:
             self.is_overrun = True

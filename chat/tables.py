@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import nh3
+if TYPE_CHECKING:
+    import nh3
 
 MARKS = frozenset({"b", "strong", "i", "em", "u", "s", "sub", "sup", "small", "code", "kbd"})
 _SECTIONS = frozenset({"thead", "tbody", "tfoot"})
@@ -21,15 +23,6 @@ _SCOPES = frozenset({"row", "col", "rowgroup", "colgroup"})
 _MARKS_DEPTH_MAX = 8
 CELL_MAX_CHARACTERS = 1_000
 
-_CLEANER = nh3.Cleaner(
-    tags={*MARKS, *_SECTIONS, *_CELLS, "table", "caption", "colgroup", "col", "tr", "p", "br"},
-    attributes={"td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan", "scope"}},
-    attribute_filter=lambda _, name, value: (
-        value if value in _SCOPES or (name != "scope" and value.isdigit()) else None
-    ),
-    clean_content_tags={"script", "style"},
-    link_rel=None,
-)
 # Each begins where the one before ended, and none looks at a character more than a few times.
 _TOKEN = re.compile(
     r"""
@@ -57,6 +50,22 @@ _BLOCKS = frozenset((
 # fmt: on
 
 
+@functools.cache
+def _cleaner() -> nh3.Cleaner:
+    # Here, because most sites show no table for days, and it takes 1.7 MB.
+    import nh3  # noqa: PLC0415
+
+    return nh3.Cleaner(
+        tags={*MARKS, *_SECTIONS, *_CELLS, "table", "caption", "colgroup", "col", "tr", "p", "br"},
+        attributes={"td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan", "scope"}},
+        attribute_filter=lambda _, name, value: (
+            value if value in _SCOPES or (name != "scope" and value.isdigit()) else None
+        ),
+        clean_content_tags={"script", "style"},
+        link_rel=None,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
     """How much of each table is kept. characters_max: of all that is written; a last row may go beyond."""
@@ -80,7 +89,7 @@ def harmless(markup: str, extent: Extent = INLINE) -> str:
     """
     writer = _Writer(extent)
     _read(_CONTROLS.sub("", markup.encode(errors="replace").decode()), writer)
-    clean = _CLEANER.clean(writer.finished())
+    clean = _cleaner().clean(writer.finished())
     return clean if _TAG.sub("", clean).strip() else ""
 
 

@@ -15,7 +15,10 @@ LOOK_S = 0.1
 BUSY = 0.55
 FIRST_PAUSE_S = 0.004
 # Text that comes ten times a second still flows.
-LONGEST_PAUSE_S = 0.1
+LONG_PAUSE_S = 0.1
+# What can't be done in time waits anyway, and waits less where more is done at once.
+FULL = 0.85
+LONGEST_PAUSE_S = 0.25
 LONGER, SHORTER = 1.25, 0.85
 
 
@@ -40,10 +43,11 @@ class Tempo:
         return self._pause_s
 
     def _follow(self, share: float) -> None:
-        if share > BUSY:
-            self._pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, self._pause_s * LONGER))
-        else:
-            shorter_s = self._pause_s * SHORTER
+        longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0
+        if self._pause_s < longest_s:
+            self._pause_s = min(longest_s, max(FIRST_PAUSE_S, self._pause_s * LONGER))
+        elif self._pause_s > longest_s:
+            shorter_s = max(longest_s, self._pause_s * SHORTER)
             self._pause_s = shorter_s if shorter_s >= FIRST_PAUSE_S else 0.0
 
 

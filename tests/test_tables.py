@@ -146,7 +146,7 @@ def test_hostile_markup_comes_out_as_text_or_not_at_all(around: str, markup: str
 
 @pytest.mark.parametrize("markup", HOSTILE)
 def test_each_of_the_two_steps_would_hold_alone(markup: str) -> None:
-    Reading(tables._CLEANER.clean(markup))
+    Reading(tables._cleaner().clean(markup))
     writer = tables._Writer(WHOLE)
     tables._read(markup, writer)
     Reading(writer.finished())

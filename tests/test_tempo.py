@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chat.tempo import FIRST_PAUSE_S, LONGEST_PAUSE_S, LOOK_S, Tempo
+from chat.tempo import FIRST_PAUSE_S, LONG_PAUSE_S, LONGEST_PAUSE_S, LOOK_S, Tempo
 
 
 class Machine:
@@ -33,10 +33,17 @@ def test_a_busy_one_takes_more_and_more_at_a_time_up_to_a_limit() -> None:
     assert pauses[-1] == LONGEST_PAUSE_S
 
 
+def test_one_that_has_some_time_left_keeps_text_flowing() -> None:
+    machine = Machine()
+    assert machine.pauses(0.7, seconds=10)[-1] == LONG_PAUSE_S
+    machine.pauses(1.0, seconds=5)
+    assert machine.pauses(0.7, seconds=10)[-1] == LONG_PAUSE_S
+
+
 def test_it_comes_back_when_the_load_is_gone() -> None:
     machine = Machine()
     machine.pauses(1.0, seconds=5)
-    assert machine.pauses(0.1, seconds=5)[-1] == 0.0
+    assert machine.pauses(0.1, seconds=10)[-1] == 0.0
 
 
 def test_it_is_looked_at_ten_times_a_second_and_not_with_each_frame() -> None:

@@ -31,10 +31,13 @@ class CallFilter:
 
     def take(self, fresh: Iterable[Chunk], chunks: list[Chunk]) -> None:
         """Append what follows from fresh chunks."""
+        texts: list[str] = []
         for chunk in fresh:
             if isinstance(chunk, Text) and self._parser is not None:
-                self._append(self._parser.feed(chunk.text), chunks)
-            elif isinstance(chunk, ToolCall | Notice | Ended):
+                texts.append(chunk.text)
+                continue
+            self._read(texts, chunks)
+            if isinstance(chunk, ToolCall | Notice | Ended):
                 # A decoder says these when no text comes any more.
                 if self._parser is not None:
                     self._append(self._parser.end(), chunks)
@@ -44,6 +47,13 @@ class CallFilter:
                     chunks.append(replace(chunk, call_id=self._ids.take(chunk.call_id)))
             else:
                 chunks.append(chunk)
+        self._read(texts, chunks)
+
+    def _read(self, texts: list[str], chunks: list[Chunk]) -> None:
+        """Look through texts that came together as one; with many tokens at a time, a look costs more than the text."""
+        if texts and self._parser is not None:
+            self._append(self._parser.feed("".join(texts)), chunks)
+            texts.clear()
 
     def abandon(self, chunks: list[Chunk]) -> None:
         """The answer broke off: append the text that was held back."""

@@ -31,6 +31,7 @@ from chat.llm.sse import AnswerDecoder
 from chat.llm.text_calls import CallParser
 from chat.llm.text_dialect import as_text
 from chat.llm.transport import PIECE_BYTES, Transport
+from chat.tempo import OF_THIS_PROCESS
 
 # How a model is told of tools and says its calls: in fields of their own, or in the text.
 Dialect = Literal["native", "text"]
@@ -115,6 +116,7 @@ class OpenAIModel:
                     keep_alive_s=KEEP_ALIVE_S,
                     # A proxy of the environment can't reach this machine's own servers, the demo's among them.
                     trust_env=httpx2.URL(base_url or "").host not in ("127.0.0.1", "localhost", "::1"),
+                    is_encrypted=httpx2.URL(base_url or "").scheme != "http",
                 ),
                 timeout=timeout,
                 follow_redirects=True,
@@ -281,6 +283,7 @@ class _Answer:
             self._decoder.whole(bytes(body), fresh)
 
     async def _take_stream(self, response: httpx2.Response) -> None:
+        taken_bytes = 0
         async with aclosing(response.aiter_bytes()) as pieces:
             async for piece in pieces:
                 chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
@@ -293,9 +296,15 @@ class _Answer:
                     self._move_deadline()
                 elif (self._decoder.said, self._decoder.finish_reason) != before:
                     self._move_deadline()
+                taken_bytes += len(piece)
                 if len(piece) >= PIECE_BYTES:
                     # There is more already; others have their turn first.
                     await asyncio.sleep(0)
+                elif not self._decoder.is_over:
+                    # What comes meanwhile comes as one. Of a server that is far ahead there is always enough.
+                    if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
+                        await response.extensions["rest"](pause_s)
+                    taken_bytes = 0
         with self._fresh() as fresh:
             self._decoder.end(fresh)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,16 +31,16 @@ class Transport(httpx2.AsyncBaseTransport):
     """Belongs to one event loop. Raises what the client's own transport would.
 
     connections_max: past it, requests wait for a free connection. keep_alive_s: how long an idle one is kept.
-    trust_env: whether proxies and certificates of the environment are used.
+    trust_env: whether proxies and certificates of the environment are used. is_encrypted: TLS is what it is for.
     Of the client's time-outs, `connect` is for a free connection and for making one; the others are not known here.
     """
 
-    def __init__(self, *, connections_max: int, keep_alive_s: float, trust_env: bool) -> None:
+    def __init__(self, *, connections_max: int, keep_alive_s: float, trust_env: bool, is_encrypted: bool) -> None:
         self._connections_max = connections_max
         self._keep_alive_s = keep_alive_s
         self._trust_env = trust_env
-        # Takes tens of milliseconds, which no request has to spare.
-        self._ssl = httpx2.create_ssl_context(trust_env=trust_env)
+        # Takes tens of milliseconds, which no request has to spare, and two megabytes.
+        self._ssl = httpx2.create_ssl_context(trust_env=trust_env) if is_encrypted else None
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -58,19 +59,35 @@ class Transport(httpx2.AsyncBaseTransport):
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=request.extensions["timeout"]["connect"]),
                 proxy=_proxy(request.url) if self._trust_env else None,
+                ssl=self._certificates(request.url),
             )
-        return httpx2.Response(response.status, headers=response.raw_headers, stream=_Stream(response), request=request)
+        stream = _Stream(response)
+        return httpx2.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=stream,
+            request=request,
+            extensions={"rest": stream.rest},
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
         if self._session is not None:
             await self._session.close()
 
+    def _certificates(self, url: httpx2.URL) -> ssl.SSLContext | bool:
+        """Whom to trust; aiohttp's own choice would be another one."""
+        if url.scheme != "https":
+            return True
+        if self._ssl is None:
+            # A server without TLS sent us to one that has it.
+            self._ssl = httpx2.create_ssl_context(trust_env=self._trust_env)
+        return self._ssl
+
     def _opened(self) -> aiohttp.ClientSession:
         connector = _Connector(
             limit=self._connections_max,
             keepalive_timeout=self._keep_alive_s,
-            ssl=self._ssl,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -127,6 +144,18 @@ class _Stream(httpx2.AsyncByteStream):
         with _errors():
             while piece := await content.read(PIECE_BYTES):
                 yield piece
+
+    async def rest(self, seconds: float) -> None:
+        """Take nothing of the body for a while. What comes meanwhile stays in the kernel, and comes as one."""
+        connection = self._response.connection
+        protocol = None if connection is None else connection.protocol
+        if protocol is not None:
+            protocol.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if protocol is not None:
+                protocol.resume_reading()
 
     async def aclose(self) -> None:
         """Let the connection be used again when the body has been read, and close it when it has not."""

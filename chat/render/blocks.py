@@ -8,8 +8,9 @@ then rendered once, for good. Everything here depends on the text so far alone, 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 from markdown_it.token import Token
@@ -56,6 +57,12 @@ _HELD_CHARS: Final = 200
 _OPENS_FENCE: Final = re.compile(r" {0,3}(?:```[^`]*|~~~.*)", re.DOTALL)
 _OPENS_MATH: Final = re.compile(r"\s*(?:\$\$|\\\[)")
 _BEGINS_WHOLE: Final = re.compile(r" {0,3}(?:#{1,6}(?:\s|$)|\$\$|\\\[)| {4}| {0,3}\t")
+# From so many lines at once it is cheaper to look for the last block among them first.
+_MANY_LINES: Final = 8
+# After a blank line, what a list may take for its own.
+_MAY_GO_ON: Final = re.compile(rf"[ \t]|{LIST_ITEM.pattern}")
+# Whatever follows, a line that begins with a letter begins a paragraph where no block is open.
+_BEGINS_PARAGRAPH: Final = re.compile(r" {0,3}(?:\*\*)?[^\W\d_]")
 _QUOTE_MARK: Final = re.compile(r" {0,3}>[ ]?")
 # Lists and quotes in one another are drawn whole from this depth on: each level is two more elements in the tail.
 _MAX_DEPTH: Final = 6
@@ -115,9 +122,41 @@ class Blocks:
         """The text goes on with `text`, of which the only line endings are newlines."""
         first, *others = text.split("\n")
         self._add(first)
+        if len(others) >= _MANY_LINES:
+            others = self._leap(others)
         for other in others:
             self._end_line()
             self._add(other)
+
+    def _leap(self, others: list[str]) -> list[str]:
+        """Settle at once what a long piece of text completes, up to a block that begins after a blank line.
+
+        others: the lines after the last one; those that are left are returned. Line by line comes to the same, at twice
+        the cost.
+        """
+        lines = [*self._lines, "".join(self._pieces), *others[:-1]]
+        definitions: dict[str, Any] = {}
+        tokens = parse_blocks(_text(lines), {"references": definitions})
+        begins = [at for at, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
+        starts = [_first_line(tokens[at].map) for at in begins]
+        is_patient = any(
+            sum(map(len, lines[start:end])) > _PATIENT_CHARS for start, end in pairwise([*starts, len(lines)])
+        )
+        # What is defined here is known to what comes after it alone.
+        if is_patient or definitions:
+            return others
+        for at, start in zip(reversed(begins), reversed(starts), strict=True):
+            if start <= len(self._lines):
+                break
+            if not lines[start - 1].strip(" \t") and not _MAY_GO_ON.match(lines[start]):
+                begun_at = self._line_number - len(self._lines)
+                self._settle_tokens(tokens[:at], definitions)
+                self._reset_line()
+                self._restart([])
+                self._line_number = begun_at + start
+                self._add(lines[start])
+                return [*lines[start + 1 :], others[-1]]
+        return others
 
     def finish(self) -> None:
         """The text is complete: settle the rest."""
@@ -218,7 +257,12 @@ class Blocks:
         if self._lines_chars < self._patience_chars and self._block is not None:
             self._block.end_line(pieces)
             return
-        firsts = _first_tokens(parse_blocks(_text(self._lines), {"references": {}}))
+        if self._block is None and _BEGINS_PARAGRAPH.match(self._lines[0]):
+            self._restart(self._lines, "paragraph_open")
+            return
+        definitions: dict[str, Any] = {}
+        tokens = parse_blocks(_text(self._lines), {"references": definitions})
+        firsts = _first_tokens(tokens)
         if not firsts:
             self._restart([])
             return
@@ -233,7 +277,7 @@ class Blocks:
         # A line with a bar may still become the head of a table, whatever it looks like now.
         is_complete = kind in _COMPLETE and "|" not in self._lines[-1]
         if is_complete or (is_blank and kind in _ENDED_BY_BLANK):
-            self._settle(_text(self._lines))
+            self._settle_tokens(tokens, definitions)
             self._restart([])
             return
         if start == 0 and kind == self._kind and not is_blank and self._block is not None:
@@ -247,9 +291,12 @@ class Blocks:
         self._is_after_blank = is_blank
 
     def _settle(self, text: str) -> None:
-        new: dict[str, Any] = {}
-        tokens = parse_blocks(text, {"references": new})
-        for label, definition in new.items():
+        definitions: dict[str, Any] = {}
+        self._settle_tokens(parse_blocks(text, {"references": definitions}), definitions)
+
+    def _settle_tokens(self, tokens: list[Token], definitions: Mapping[str, Any]) -> None:
+        """The blocks are complete, and so are the definitions that are among them."""
+        for label, definition in definitions.items():
             self.is_stale = self.is_stale or label in self._definitions.missed
             self._definitions.setdefault(label, definition)
         if self._is_tight:

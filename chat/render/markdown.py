@@ -42,6 +42,17 @@ class _Links(LinkifyIt):  # type: ignore[misc]
         return ":" in text or "@" in text
 
 
+def _inline(state: StateCore) -> None:
+    """The library's rule, but for text that needs no look at its characters."""
+    for token in state.tokens:
+        if token.type != "inline":
+            continue
+        if _MARKED.search(token.content) is None:
+            token.children = [Token("text", "", 0, content=token.content)]
+        else:
+            token.children = state.md.inline.parse(token.content, state.md, state.env, [])
+
+
 def _parser() -> MarkdownIt:
     options = {
         "html": False,
@@ -55,6 +66,7 @@ def _parser() -> MarkdownIt:
     md = MarkdownIt("commonmark", options, renderer_cls=markdown_rules.Renderer)
     md.enable("strikethrough").disable(["html_block", "html_inline"])
     md.linkify = _Links()
+    md.core.ruler.at("inline", _inline)
     markdown_rules.install(md)
     md.enable(["table", "linkify"])
     return md

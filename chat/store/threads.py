@@ -24,9 +24,15 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     and calls may end in another order than they began.
     """
     call: Callable[[], T] = partial(function, *args, **kwargs)
-    if connection.vendor != "sqlite":
+    if not _is_sqlite():
         call = partial(_with_connection_of_pool, call)
     return await asyncio.get_running_loop().run_in_executor(_threads(), contextvars.copy_context().run, call)
+
+
+@cache
+def _is_sqlite() -> bool:
+    # Each coroutine that looks at `connection` gets one of its own, never opened, and keeps it as long as it lives.
+    return connection.vendor == "sqlite"
 
 
 def _with_connection_of_pool(function: Callable[[], T]) -> T:
@@ -39,5 +45,5 @@ def _with_connection_of_pool(function: Callable[[], T]) -> T:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    count = 1 if connection.vendor == "sqlite" else settings.AGENTSITE.agent_database_threads_max
+    count = 1 if _is_sqlite() else settings.AGENTSITE.agent_database_threads_max
     return ThreadPoolExecutor(count, thread_name_prefix="database")

@@ -54,7 +54,7 @@ class Reader:
         self._out.pause_s = 0.0
         frames: list[str] = []
         while subscription.announcements and not subscription.is_stale:
-            published = subscription.announcements.popleft()
+            published = subscription.announcements.pop(0)
             announcement = published.announcement
             if announcement.seq <= self.seq:
                 # What was read has it whole.
@@ -73,7 +73,7 @@ class Reader:
             subscription.is_redrawn = False
             frames.append(self._out.again())
         while subscription.repeats:
-            repeated = subscription.repeats.popleft()
+            repeated = subscription.repeats.pop(0)
             # It tells of one message alone: what else is new since the last frame, or was when it was read, comes so.
             is_current = repeated.seq == self.seq
             frames.append(self._out.accepted_before(repeated) if is_current else await self._read(None))
@@ -101,7 +101,7 @@ class Reader:
                 break
             if any(message.message_id == live.message_id for message in announcement.messages):
                 frames.append(self._out.text(live))
-            lives.popleft()
+            lives.pop(0)
         return frames
 
     def _leave_ended_outputs(self, announcement: Announcement) -> list[str]:
@@ -164,7 +164,7 @@ class Reader:
             live = lives[0]
             if (live.run_id, live.generation_no) == current:
                 return live
-            lives.popleft()
+            lives.pop(0)
         return None
 
     async def _take_list(self) -> list[str]:
@@ -179,7 +179,7 @@ class Reader:
             subscription.list_changes.clear()
             frames.append(await self._list())
         while subscription.list_changes:
-            frames.append(self._out.list_change(subscription.list_changes.popleft()))
+            frames.append(self._out.list_change(subscription.list_changes.pop(0)))
         return frames
 
     async def _list(self) -> str:

@@ -11,7 +11,6 @@ import logging
 import sys
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from autobahn.exception import Disconnected
 from daphne.http_protocol import HTTPFactory
@@ -40,6 +39,17 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     """Daphne's, without two of its limits on what the application says, and calm when the client has gone."""
 
     maxMessagePayloadSize: int  # noqa: N815 - Autobahn's name
+    _room: Room | None = None
+
+    def room(self) -> Room:
+        """Whether its client has room for more."""
+        if self._room is None:
+            self._room = Room()
+            # The HTTP channel that the socket came from still listens, and would stop reading when we must wait
+            # with writing: a slow reader could not even say Stop.
+            self.transport.unregisterProducer()
+            self.transport.registerProducer(self._room, True)
+        return self._room
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802 - Daphne's name
         """Close, also with a code that Autobahn takes for the protocol's own."""
@@ -82,34 +92,41 @@ def _head(length: int) -> bytes:
     return b"\x81\x7f" + length.to_bytes(8)
 
 
-class _Inbox(asyncio.Queue[dict[str, Any]]):
-    """What a client has sent and the application has not taken yet; when it is full, no more is read."""
+class _Inbox:
+    """What a client has sent and the application has not taken yet; when it is full, no more is read.
+
+    One application takes from it. A queue of asyncio's would take 3 KiB for each idle socket.
+    """
 
     def __init__(self, protocol: Any) -> None:
-        super().__init__()
         self._protocol = protocol
+        self._messages: list[dict[str, Any]] = []
+        self._taker: asyncio.Future[None] | None = None
         self._is_paused = False
 
-    def _put(self, item: dict[str, Any]) -> None:
-        super()._put(item)
-        if self.qsize() >= FRAMES_WAITING_MAX and not self._is_paused:
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        """Take a message of the client."""
+        self._messages.append(message)
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+        if len(self._messages) >= FRAMES_WAITING_MAX and not self._is_paused:
             self._is_paused = True
             self._protocol.transport.pauseProducing()
 
-    def _get(self) -> dict[str, Any]:
-        item = super()._get()
-        if self._is_paused and self.qsize() < FRAMES_WAITING_MAX // 2 and self._protocol.transport:
+    async def get(self) -> dict[str, Any]:
+        """The next message."""
+        while not self._messages:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
+        message = self._messages.pop(0)
+        if self._is_paused and len(self._messages) < FRAMES_WAITING_MAX // 2 and self._protocol.transport:
             self._is_paused = False
             self._protocol.transport.resumeProducing()
-        return item
+        return message
 
 
 class PatientServer(Server):  # type: ignore[misc]
     """Daphne's server, which neither sends nor reads more than is taken."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._rooms: WeakKeyDictionary[Any, Room] = WeakKeyDictionary()
 
     def run(self) -> None:
         """Serve until the reactor stops."""
@@ -127,7 +144,7 @@ class PatientServer(Server):  # type: ignore[misc]
         channel.requestFactory = PatientRequest
         return channel
 
-    def create_application(self, protocol: Any, scope: Scope) -> asyncio.Queue[dict[str, Any]] | None:
+    def create_application(self, protocol: Any, scope: Scope) -> _Inbox | Body | None:
         """Start the application for a connection. Returns the queue of what its client sends."""
         # As Daphne does it, but for the queue.
         inbox = _Inbox(protocol) if scope["type"] == "websocket" else Body(protocol)
@@ -143,19 +160,9 @@ class PatientServer(Server):  # type: ignore[misc]
         """Pass a message of the application on to its client."""
         await super().handle_reply(protocol, message)
         if message["type"] == "websocket.send" and protocol in self.connections:
-            await self._room(protocol).wait()
+            await protocol.room().wait()
         elif message["type"] == "http.response.body":
             await protocol.room.wait()
-
-    def _room(self, protocol: Any) -> Room:
-        room = self._rooms.get(protocol)
-        if room is None:
-            room = self._rooms[protocol] = Room()
-            # The HTTP channel that the socket came from still listens, and would stop reading when we must wait
-            # with writing: a slow reader could not even say Stop.
-            protocol.transport.unregisterProducer()
-            protocol.transport.registerProducer(room, True)
-        return room
 
 
 def with_lifespan(application: Application) -> Application:

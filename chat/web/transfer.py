@@ -44,25 +44,28 @@ def _refusal() -> tuple[list[tuple[bytes, bytes]], bytes]:
 class Room:
     """Open while the transport has room: what Twisted calls a push producer."""
 
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._event.set()
+    # Only while there is none: most connections never need one.
+    _opened: asyncio.Event | None = None
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The transport is full."""
-        self._event.clear()
+        if self._opened is None:
+            self._opened = asyncio.Event()
 
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The transport has room again."""
-        self._event.set()
+        if self._opened is not None:
+            self._opened.set()
+            self._opened = None
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The transport is gone: nobody needs to wait for it."""
-        self._event.set()
+        self.resumeProducing()
 
     async def wait(self) -> None:
         """Until there is room."""
-        await self._event.wait()
+        while self._opened is not None:
+            await self._opened.wait()
 
 
 class PatientRequest(WebRequest):  # type: ignore[misc]

@@ -54,7 +54,7 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=False)
+    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=False, is_encrypted=False)
     async with httpx2.AsyncClient(transport=transport, timeout=20) as made:
         yield made
 
@@ -62,7 +62,7 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture
 async def trusting() -> AsyncIterator[httpx2.AsyncClient]:
     """With what the environment says."""
-    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=True)
+    transport = Transport(connections_max=10, keep_alive_s=20, trust_env=True, is_encrypted=False)
     async with httpx2.AsyncClient(transport=transport, timeout=20) as made:
         yield made
 
@@ -188,3 +188,18 @@ def links_to(port: int) -> list[str]:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     far_ends = [fields[2] for fields in lines if f"socket:[{fields[9]}]" in inodes]
     return [far_end for far_end in far_ends if far_end.endswith(f":{port:04X}")]
+
+
+async def test_where_tls_is_asked_for_nothing_is_said_without_it(client: httpx2.AsyncClient) -> None:
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1_000))
+        writer.write(ANSWER)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        with pytest.raises(httpx2.ConnectError):
+            await client.get(f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/secret")
+    assert heard
+    assert b"secret" not in heard[0]
