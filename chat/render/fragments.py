@@ -31,6 +31,9 @@ HELD_WORDS = {
 }
 # So many of a kind are kept, drawn, and what the values of a part are named in its template.
 PARTS_KEPT = 512
+# The same of answers, up to a length: each reload, tab and reconnect shows them again.
+ANSWERS_KEPT = 300
+KEPT_ANSWER_MAX_CHARACTERS = 6_000
 PART_VALUES = {"title": "conversation"}
 NO_ITEMS: dict[str, Any] = {"items": ()}
 NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
@@ -48,10 +51,16 @@ class Drawn:
     tail: str
 
 
+@lru_cache(maxsize=ANSWERS_KEPT)
+def _kept_answer(text: str) -> str:
+    return render(text)
+
+
 def drawn(message: Message) -> Drawn:
     """The HTML of an answer's text."""
     if message.state is not MessageState.STREAMING:
-        return Drawn(settled=render(message.content), tail="")
+        is_kept = len(message.content) <= KEPT_ANSWER_MAX_CHARACTERS
+        return Drawn(settled=(_kept_answer if is_kept else render)(message.content), tail="")
     stream = MarkdownStream(ids.message(message.message_id))
     stream.feed(message.content)
     stream.flush()
@@ -63,6 +72,7 @@ def message_context(
 ) -> dict[str, Any]:
     """What the templates of a message show. calls: those that it made. calling: the tool whose call it writes now."""
     took = message.telemetry
+    sent_at = datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC)
     is_answer = message.role is Role.ASSISTANT
     if text is None and is_answer:
         text = drawn(message)
@@ -84,7 +94,9 @@ def message_context(
         "thinking_words": thinking_words(message),
         "calling": calling,
         "attachments": [artifact_context(file) for file in message.attachments],
-        "created_at": datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC),
+        "sent_at": sent_at.isoformat(),
+        "sent_day": f"{sent_at:%Y-%m-%d}",
+        "sent_time": f"{sent_at:%H:%M}",
         "finish_note": " ".join(filter(None, (FINISH_NOTES.get(took.finish_reason, ""), took.notice))),
         "failure_words": message.failure.words if message.failure else "",
         "facts": [(label, value) for label, value in facts if value],

@@ -7,12 +7,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import clock_gettime, monotonic
 
 from tests.processes import below
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,12 +63,9 @@ class Stopwatch:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of all threads of a process so far."""
-    total_ns = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            total_ns += int((thread / "schedstat").read_bytes().split()[0])
-    return total_ns / NS_PER_S
+    """CPU time of a process so far, threads that have ended included."""
+    # Linux makes the number of a process's clock so; Python has no name for it.
+    return clock_gettime(~pid << 3 | 2)
 
 
 def core_busy_s(core: int) -> float:
