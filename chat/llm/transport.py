@@ -149,12 +149,13 @@ class _Stream(httpx2.AsyncByteStream):
         """Take nothing of the body for a while. What comes meanwhile stays in the kernel, and comes as one."""
         connection = self._response.connection
         protocol = None if connection is None else connection.protocol
-        if protocol is not None:
-            protocol.pause_reading()
+        if protocol is None or not protocol.connected:
+            return
+        protocol.pause_reading()
         try:
             await asyncio.sleep(seconds)
         finally:
-            if protocol is not None:
+            if protocol.connected:
                 protocol.resume_reading()
 
     async def aclose(self) -> None:

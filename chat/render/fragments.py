@@ -22,7 +22,7 @@ from chat.core.messages import Message, MessageState, Role
 from chat.core.state import AwaitingApproval, Conversation, Generating, Hold, RunningTools, Stopping
 from chat.render import ids
 from chat.render.calls import approval_words, artifact_context, call_context, seconds
-from chat.render.markdown import render
+from chat.render.kept_answers import KeptAnswers
 from chat.render.markdown_stream import Append, MarkdownStream, Operation, Replace
 
 HELD_WORDS = {
@@ -31,9 +31,6 @@ HELD_WORDS = {
 }
 # So many of a kind are kept, drawn, and what the values of a part are named in its template.
 PARTS_KEPT = 512
-# The same of answers, up to a length: each reload, tab and reconnect shows them again.
-ANSWERS_KEPT = 300
-KEPT_ANSWER_MAX_CHARACTERS = 6_000
 PART_VALUES = {"title": "conversation"}
 NO_ITEMS: dict[str, Any] = {"items": ()}
 NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
@@ -41,6 +38,8 @@ FINISH_NOTES = {
     "length": "The response reached the model's length limit.",
     "content_filter": "The model's provider cut this response by its content rules.",
 }
+
+_answers = KeptAnswers()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +50,10 @@ class Drawn:
     tail: str
 
 
-@lru_cache(maxsize=ANSWERS_KEPT)
-def _kept_answer(text: str) -> str:
-    return render(text)
-
-
 def drawn(message: Message) -> Drawn:
     """The HTML of an answer's text."""
     if message.state is not MessageState.STREAMING:
-        is_kept = len(message.content) <= KEPT_ANSWER_MAX_CHARACTERS
-        return Drawn(settled=(_kept_answer if is_kept else render)(message.content), tail="")
+        return Drawn(settled=_answers.drawn(message.content), tail="")
     stream = MarkdownStream(ids.message(message.message_id))
     stream.feed(message.content)
     stream.flush()

@@ -203,3 +203,32 @@ async def test_where_tls_is_asked_for_nothing_is_said_without_it(client: httpx2.
             await client.get(f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/secret")
     assert heard
     assert b"secret" not in heard[0]
+
+
+async def test_what_was_sent_before_a_cut_is_not_lost_by_a_rest(client: httpx2.AsyncClient) -> None:
+    is_cut = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none")
+        await writer.drain()
+        await is_cut.wait()
+        writer.write(b"two")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        place = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        async with client.stream("GET", place) as response:
+            pieces = response.aiter_raw()
+            assert await anext(pieces) == b"one"
+            rest = response.extensions["rest"]
+            resting = asyncio.create_task(rest(0.2))
+            await asyncio.sleep(0)
+            is_cut.set()
+            await resting
+            assert await anext(pieces) == b"two"
+            # The connection is gone by now.
+            await asyncio.sleep(0.1)
+            await rest(0.1)
+            with pytest.raises(httpx2.TransportError):
+                await anext(pieces)
