@@ -122,7 +122,8 @@ class Blocks:
         """The text goes on with `text`, of which the only line endings are newlines."""
         first, *others = text.split("\n")
         self._add(first)
-        if len(others) >= _MANY_LINES:
+        # Else a large open block would be parsed again with each piece of it.
+        if len(others) >= _MANY_LINES and self._lines_chars <= len(text):
             others = self._leap(others)
         for other in others:
             self._end_line()

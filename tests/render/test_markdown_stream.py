@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from markdown_it.token import Token
 
-from chat.render.markdown import render
+from chat.render import blocks
+from chat.render.markdown import Environment, parse_blocks, render
 from chat.render.markdown_stream import Append, MarkdownStream, Operation
 
 VOID = frozenset(("br", "hr", "input"))
@@ -264,6 +266,35 @@ def test_a_flush_costs_the_same_at_the_end_of_a_long_text(start: str, line: str)
         sent = sum(len(operation.html) for operation in stream.flush())
         assert sent < 5_000
         assert stream.tail_cost < 3_000
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        ("```\n", "x = 1\n"),
+        ("", "words\n"),
+        ("", "- an item\n"),
+        ("", "1. an item\n\n"),
+        ("", "> quoted\n"),
+        ("", "# h\n\n"),
+    ],
+)
+def test_many_lines_at_a_time_are_parsed_a_few_times_and_no_more(
+    start: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = 0
+
+    def counted(text: str, env: Environment) -> list[Token]:
+        nonlocal parsed
+        parsed += len(text)
+        return parse_blocks(text, env)
+
+    monkeypatch.setattr(blocks, "parse_blocks", counted)
+    stream = fed(start)
+    for _ in range(6_000 // len(line)):
+        stream.feed(10 * line)
+        stream.flush()
+    assert 0 < parsed < 60_000 * 4
 
 
 def test_tail_cost_tells_of_a_block_that_is_drawn_whole() -> None:
