@@ -3,8 +3,9 @@
 Knows: lines, which blocks can't change any more, and which block is open. Must not know: how a page is kept up
 to date, line endings other than a newline.
 
-Blocks settle on complete lines only: a part of a line can still change what the lines before it are. They are
-then rendered once, for good. Everything here depends on the text so far alone, never on how it was cut.
+Blocks settle on complete lines only: a part of a line can still change what the lines before it are, unless it begins
+with a letter after a blank one. They are then rendered once, for good. Everything here depends on the text so far
+alone, never on how it was cut.
 """
 
 import re
@@ -18,8 +19,10 @@ from markdown_it.token import Token
 from chat.render.markdown import Environment, parse_blocks, render_blocks
 from chat.render.open_block import (
     BLOCK_START,
+    LETTER,
     LIST_ITEM,
     MARKS_ONLY,
+    TEXT_ITEM,
     Fence,
     OpenBlock,
     Paragraph,
@@ -61,8 +64,9 @@ _BEGINS_WHOLE: Final = re.compile(r" {0,3}(?:#{1,6}(?:\s|$)|\$\$|\\\[)| {4}| {0,
 _MANY_LINES: Final = 8
 # After a blank line, what a list may take for its own.
 _MAY_GO_ON: Final = re.compile(rf"[ \t]|{LIST_ITEM.pattern}")
-# Whatever follows, a line that begins with a letter begins a paragraph where no block is open.
-_BEGINS_PARAGRAPH: Final = re.compile(r" {0,3}(?:\*\*)?[^\W\d_]")
+# Whatever follows, a line that begins with a letter begins a paragraph where no block is open. After a blank line, it
+# ends a list where nothing is before the letter.
+_BEGINS_PARAGRAPH: Final = re.compile(rf" {{0,3}}{LETTER.pattern}")
 _QUOTE_MARK: Final = re.compile(r" {0,3}>[ ]?")
 # Lists and quotes in one another are drawn whole from this depth on: each level is two more elements in the tail.
 _MAX_DEPTH: Final = 6
@@ -105,10 +109,16 @@ class Blocks:
         self._block: OpenBlock | None = None
         self._kind = ""
         self._is_after_blank = False
+        # Whether the open block is a paragraph of which no line could have begun or become anything else.
+        self._is_text_alone = False
+        # Whether what settled last was one.
+        self._has_settled_text_alone = False
         # No question to the parser before the open block has this many characters.
         self._patience_chars = 0
         # The block that the last line begins, before it is complete; with the HTML of the block before it.
         self._next: tuple[OpenBlock, str] | None = None
+        # Whether the last line begins a block, and of how much of it that is known.
+        self._known_split = ("", False)
 
     @property
     def cost(self) -> int:
@@ -188,6 +198,13 @@ class Blocks:
 
     def _splits_off(self) -> bool:
         """Whether the last line, as far as it is known, begins a block after the open one."""
+        known_head, answer = self._known_split
+        if known_head != self._head:
+            answer = self._asks_to_split()
+            self._known_split = (self._head, answer)
+        return answer
+
+    def _asks_to_split(self) -> bool:
         if not self._may_begin_block(self._head):
             return False
         if self._kind == "paragraph_open" and any(_OPENS_MATH.match(line) for line in self._lines):
@@ -205,10 +222,13 @@ class Blocks:
             self._is_marks_only = self._is_marks_only and MARKS_ONLY.fullmatch(text) is not None
             if len(self._head) < _HEAD_CHARS:
                 self._head = (self._head + text)[:_HEAD_CHARS]
+                if self._is_after_blank and isinstance(self._block, List) and LETTER.match(self._head):
+                    self._settle_open()
 
     def _end_line(self) -> None:
         pieces = self._pieces
         line = "".join(pieces)
+        begun = self._next[0] if self._next is not None and self._block is None else None
         self._reset_line()
         self._line_number += 1
         is_blank = not line.strip(" \t")
@@ -228,7 +248,8 @@ class Blocks:
             self._block.end_line(pieces)
             self._is_after_blank = True
         elif self._block is None or self._may_begin_block(line):
-            self._evaluate(pieces)
+            self._is_text_alone = False
+            self._evaluate(pieces, begun)
         else:
             self._block.end_line(pieces)
             self._is_after_blank = False
@@ -239,6 +260,7 @@ class Blocks:
         self._line_chars = 0
         self._is_marks_only = True
         self._next = None
+        self._known_split = ("", False)
 
     def _may_begin_block(self, line: str) -> bool:
         """Cheap and generous: whether to ask the parser if `line` begins a block after the open one."""
@@ -253,13 +275,24 @@ class Blocks:
             return not line.lstrip(" ").startswith(">") and BLOCK_START.match(line) is not None
         return True
 
-    def _evaluate(self, pieces: Sequence[str]) -> None:
-        """Ask the parser where the last block begins; settle what is before it."""
+    def _evaluate(self, pieces: Sequence[str], begun: OpenBlock | None = None) -> None:
+        """Ask the parser where the last block begins; settle what is before it.
+
+        begun: the block that `pieces` were shown as, where no other is open.
+        """
         if self._lines_chars < self._patience_chars and self._block is not None:
             self._block.end_line(pieces)
             return
         if self._block is None and _BEGINS_PARAGRAPH.match(self._lines[0]):
-            self._restart(self._lines, "paragraph_open")
+            self._restart(self._lines, "paragraph_open", begun if isinstance(begun, Paragraph) else None, pieces)
+            self._is_text_alone = True
+            return
+        if self._block is None and (item := TEXT_ITEM.match(self._lines[0])) is not None:
+            kind = "bullet_list_open" if item[2] in "-+*" else "ordered_list_open"
+            self._restart(self._lines, kind, begun if isinstance(begun, List) else None, pieces)
+            return
+        if self._is_text_alone:
+            self._settle_open()
             return
         definitions: dict[str, Any] = {}
         tokens = parse_blocks(_text(self._lines), {"references": definitions})
@@ -291,6 +324,24 @@ class Blocks:
         self._restart(self._lines[start:], firsts[last].type)
         self._is_after_blank = is_blank
 
+    def text_alone(self) -> str | None:
+        """The HTML of all of it, where it is one paragraph of complete lines and nothing else."""
+        if self._is_text_alone and not self.settled and isinstance(self._block, Paragraph):
+            return self._block.whole()
+        return self.settled[0] if self._has_settled_text_alone and len(self.settled) == 1 and not self._lines else None
+
+    def _settle_open(self) -> None:
+        """Settle the open block, which has ended, as it was drawn; from its text where that may be another thing."""
+        drawn = None
+        if isinstance(self._block, List) or (self._is_text_alone and isinstance(self._block, Paragraph)):
+            drawn = self._block.whole()
+        if drawn is None:
+            self._settle(_text(self._lines))
+        else:
+            self._has_settled_text_alone = self._is_text_alone
+            self.settled.append(drawn)
+        self._restart([])
+
     def _settle(self, text: str) -> None:
         definitions: dict[str, Any] = {}
         self._settle_tokens(parse_blocks(text, {"references": definitions}), definitions)
@@ -306,13 +357,20 @@ class Blocks:
         if html:
             self.settled.append(html)
 
-    def _restart(self, lines: list[str], kind: str = "") -> None:
+    def _restart(
+        self, lines: list[str], kind: str = "", begun: OpenBlock | None = None, pieces: Sequence[str] = ()
+    ) -> None:
         self._lines = lines
         self._lines_chars = sum(map(len, lines)) + len(lines)
         self._kind = kind
         key = f"{self._line_number - len(lines)}:{kind}"
-        self._block = self._open_block(kind, key, lines) if lines else None
+        if begun is not None:
+            begun.end_line(pieces)
+            self._block = begun
+        else:
+            self._block = self._open_block(kind, key, lines) if lines else None
         self._is_after_blank = False
+        self._is_text_alone = False
         self._patience_chars = 0
 
     def _open_block(self, kind: str, key: str, lines: Sequence[str]) -> OpenBlock:
@@ -363,6 +421,8 @@ class Blocks:
     def _inside(self, *, is_tight: bool) -> "Blocks":
         blocks = Blocks(depth=self._depth + 1, is_tight=is_tight)
         blocks._definitions.update(self._definitions)
+        # What is drawn inside may stay as it is.
+        blocks._definitions.missed = self._definitions.missed
         return blocks
 
 

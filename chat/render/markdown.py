@@ -105,6 +105,12 @@ def parse_blocks(text: str, env: Environment) -> list[Token]:
     return tokens
 
 
+def first_mark(text: str, end: int) -> int:
+    """Where the first character before `end` stands that may mean more than itself; -1 when there is none."""
+    mark = _MARKED.search(text, 0, end)
+    return -1 if mark is None else mark.start()
+
+
 def render_blocks(tokens: Sequence[Token], env: Environment) -> str:
     """HTML of what `parse_blocks` gave. Changes the tokens: call it once for each."""
     state = StateCore("", _MD, env, list(tokens))

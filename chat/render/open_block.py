@@ -3,8 +3,8 @@
 Knows: what each kind of block looks like while it is open, and which part of it can't change any more. Must not
 know: where blocks begin and end, settled text, the page's elements beyond the two places of each view.
 
-A view is a preview: it must look right and depend on the text alone, but the block is rendered afresh from its
-lines when it settles.
+A view is a preview: it must look right and depend on the text alone. When it settles, the block is rendered afresh from
+its lines; paragraphs, and lists of them, stay as they were drawn where there is no doubt (`whole`).
 """
 
 import html
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from markdown_it.token import Token
 
 from chat.render import highlight
-from chat.render.markdown import Environment, parse_blocks, render_blocks, render_inline
+from chat.render.markdown import Environment, first_mark, parse_blocks, render_blocks, render_inline
 
 # Below this, drawing the end of a paragraph again is cheaper than one more piece on the page.
 MIN_GROWN_CHARS: Final = 32
@@ -27,6 +27,9 @@ MAX_OPEN_CHARS: Final = 2_000
 _STEP_CHARS: Final = 4_096
 
 LIST_ITEM: Final = re.compile(r"( {0,3})([-+*]|\d{1,9}[.)])([ \t]+|$)")
+# The beginning of text, whatever follows; and an item that begins with it.
+LETTER: Final = re.compile(r"(?:\*\*)?[^\W\d_]")
+TEXT_ITEM: Final = re.compile(rf"( {{0,3}})([-+*]|\d{{1,9}}[.)]) {{1,4}}{LETTER.pattern}")
 # A line of these alone may still become a rule, an underline, a marker, a fence, or emphasis.
 MARKS_ONLY: Final = re.compile(r"[\s\-*_+=>#`~|:.$\\\[\]()\d]*")
 # The lines that can begin a block right after a line of a paragraph, or change what that line was.
@@ -78,9 +81,13 @@ class Paragraph:
         self._head = head
         self._foot = foot
         self._grown: list[str] = []
+        # What can't change any more, but is too short for a piece of its own.
+        self._closed = ""
+        self._closed_chars = 0
         self._text = ""
         # Where to look for the next cut. It doubles with each failure: an open bracket costs no more than the text.
-        self._next_cut = MIN_GROWN_CHARS
+        self._next_cut = 0
+        self._is_all_closed = True
         self._taken_pieces = 0
         self._is_line_start = True
 
@@ -96,8 +103,16 @@ class Paragraph:
 
     def view(self, pieces: Sequence[str]) -> View:
         self._take_pieces(pieces)
-        live = render_inline(self._text.rstrip(" \t\n"), self._env).html
+        live = self._closed + render_inline(self._text.rstrip(" \t\n"), self._env).html
         return View(key=self._key, head=self._head, foot=self._foot, tag="span", grown=self._grown, live=live)
+
+    def whole(self) -> str | None:
+        """The paragraph, when it is complete; None when it must be drawn anew from its text."""
+        # White space of any kind at its end is left out.
+        rest = self._text.rstrip()
+        if not rest or not self._is_all_closed:
+            return None
+        return "".join((self._head, *self._grown, self._closed, render_inline(rest, self._env).html, self._foot))
 
     def take(self, text: str) -> None:
         """More of the text."""
@@ -114,14 +129,40 @@ class Paragraph:
         self._taken_pieces = len(pieces)
 
     def _grow(self) -> None:
-        while (space := _SPACE_BEFORE_TEXT.search(self._text, self._next_cut)) is not None:
-            inline = render_inline(self._text[: space.end()], self._env)
-            if inline.is_closed or space.end() > MAX_OPEN_CHARS:
-                self._grown.append(inline.html)
-                self._text = self._text[space.end() :]
-                self._next_cut = MIN_GROWN_CHARS
-            else:
-                self._next_cut = 2 * space.end()
+        while end := self._cut():
+            inline = render_inline(self._text[:end], self._env)
+            if not inline.is_closed:
+                if end <= MAX_OPEN_CHARS:
+                    self._next_cut = min(2 * end, MAX_OPEN_CHARS + 1)
+                    continue
+                self._is_all_closed = False
+            self._closed += inline.html
+            self._closed_chars += end
+            self._text = self._text[end:]
+            self._next_cut = 0
+            if self._closed_chars >= MIN_GROWN_CHARS:
+                self._grown.append(self._closed)
+                self._closed, self._closed_chars = "", 0
+
+    def _cut(self) -> int:
+        """The end of what to look at next; 0 when there is not enough yet.
+
+        Plain text in pieces of some length, and what is marked by itself: it is not drawn again with what follows.
+        """
+        if self._next_cut:
+            return _word_begins(self._text, self._next_cut)
+        plain = _word_begins(self._text, MIN_GROWN_CHARS)
+        mark = first_mark(self._text, plain or len(self._text))
+        if mark < 0:
+            return plain
+        word = self._text.rfind(" ", 0, mark) + 1
+        return word if word and self._text[word] not in "\t\n" else _word_begins(self._text, mark)
+
+
+def _word_begins(text: str, start: int) -> int:
+    """Where text begins after white space at or behind `start`; 0 when there is none."""
+    space = _SPACE_BEFORE_TEXT.search(text, start)
+    return 0 if space is None else space.end()
 
 
 class Fence:

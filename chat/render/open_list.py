@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chat.render.markdown import Environment, parse_blocks, render_blocks
-from chat.render.open_block import LIST_ITEM, MARKS_ONLY, View, scratch
+from chat.render.open_block import LIST_ITEM, MARKS_ONLY, TEXT_ITEM, View, scratch
 
 _MAYBE_TASK = re.compile(r"\[(?:[ xX]\]?)?")
 _TASK = re.compile(r"\[([ xX])\][ \t]+")
@@ -25,6 +25,8 @@ class Inside(Protocol):
     def settled(self) -> Sequence[str]: ...
 
     def feed(self, text: str) -> None: ...
+
+    def text_alone(self) -> str | None: ...
 
     def view(self) -> str | View: ...
 
@@ -52,6 +54,8 @@ class List:
         # Complete lines by item.
         self._items: list[list[str]] = []
         self._grown: list[str] = []
+        # Of each finished item its text, where it is nothing else.
+        self._texts: list[str | None] = []
         self._is_loose = False
         # Of the open item: the column of its text, whether a fence is open in it, its task's checkbox.
         self._offset = 0
@@ -97,15 +101,18 @@ class List:
         )
 
     def _open_item(self) -> View:
-        value = f' value="{self._first_number + len(self._items) - 1}"' if self._tag == "ol" else ""
         return View(
             key=f"{self._key}:{self._is_loose}:{len(self._items)}",
-            head=f'<li{value} dir="auto">{self._checkbox}',
+            head=f'<li{self._value(len(self._items) - 1)} dir="auto">{self._checkbox}',
             foot="</li>\n",
             tag="div",
             grown=self._inside.settled,
             live=self._inside.view(),
         )
+
+    def _value(self, index: int) -> str:
+        """An item's number, as an attribute: it is drawn apart from those before it."""
+        return f' value="{self._first_number + index}"' if self._tag == "ol" else ""
 
     def _begins_item(self, line: str) -> bool:
         match = LIST_ITEM.match(line)
@@ -125,6 +132,7 @@ class List:
             self._reopen()
         if is_item:
             if self._items:
+                self._texts.append(self._text_alone())
                 self._grown.append(self._item(len(self._items) - 1))
             match = LIST_ITEM.match(line)
             self._offset = len(match[1]) + len(match[2]) + 1 if match is not None else 0
@@ -164,8 +172,27 @@ class List:
         self._inside.feed(text)
         self._taken_pieces = len(pieces)
 
+    def whole(self) -> str | None:
+        """The list, when it is complete; None when it must be drawn anew from its text."""
+        texts = [*self._texts, self._text_alone()]
+        if self._is_loose or None in texts:
+            return None
+        start = f' start="{self._first_number}"' if self._first_number != 1 else ""
+        items = "".join([f'<li dir="auto">{text}</li>\n' for text in texts])
+        return f'<{self._tag}{start} dir="auto">\n{items}</{self._tag}>\n'
+
+    def _text_alone(self) -> str | None:
+        """The text of the open item, where it is one line and nothing else."""
+        first, *others = self._items[-1]
+        if TEXT_ITEM.match(first) is None or any(line.strip(" \t") for line in others):
+            return None
+        return self._inside.text_alone()
+
     def _item(self, index: int) -> str:
         """A finished item."""
+        text = self._texts[index]
+        if text is not None and not self._is_loose:
+            return f'<li{self._value(index)} dir="auto">{text}</li>\n'
         tokens = parse_blocks("\n".join(self._items[index]), scratch(self._env))
         if [token.tag for token in tokens if token.level == 0] != [self._tag, self._tag]:
             return f'<li dir="auto">{render_blocks(tokens, self._env)}</li>\n'

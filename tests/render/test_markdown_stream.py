@@ -172,10 +172,17 @@ CORPUS = [
     "- " + "item word " * 40 + "\n- next `x` " + "word " * 40 + "\n\n  loose now\n",
     "---\n\n--------------------------------\nx\n" + "| " + "-" * 250 + "\n",
     "a\n\n\n\n   b\n   \n c\n",
+    'Words with **bold**, `code` and [a](http://b.c "t").\nA line, *with* more  \nbreak\\\nend [x\n\nnext] one.\n',
+    "- **One:** text\n- two `x` and\nmore\n- three\n\nAfter\n\n3. three\n4. four *x\n   y*\n\n**End** it\n",
+    "* a\n* b\n\n- [ ] c\n- d\n\ne\n\n- f\n\n  g\n\nh\n- i\n  - j\n\nk\n\n- ```\n  l\n\nm\n",
 ]
 
 
-@pytest.mark.parametrize("text", CORPUS)
+# What is taken for something else while it is open.
+DECEPTIVE = ["- a `b\n\t- c\n\nd\n", "-\nno item\n\nb\n", "-     code\n\nc\n\n-    d\n  e\n\nf\n"]
+
+
+@pytest.mark.parametrize("text", [*CORPUS, *DECEPTIVE])
 def test_cut_at_every_character_the_page_is_the_page_drawn_afresh(text: str) -> None:
     check_laws(text, text)
 
@@ -191,7 +198,8 @@ LINES = st.sampled_from((
     "T'", "<b>", "<!--", "`x", "``y`", "\tq", "\t- t", "- [ ] k",
     "![i](http://i)", "[l](http://l", '"t")', "http://u.v", "a\\", "&amp;", "\x00", "  ",
     "-  x", "1.", ">  - z", "   - y", "- - w", "é\u2028", "[c]: http://c", "[a]: http://z",
-    "* * *x", "> - q", "  > r", "$$ a | b", "```a|b", "> ```", "> # h", "1. - a",
+    "some **more** words", "- **One**: item `x", "- two", "2. two *x*", "to b` end", "x  ",
+    "a@b.c, http://q.r_s_ now", "**b", "* * *x", "> - q", "  > r", "$$ a | b", "```a|b", "> ```", "> # h", "1. - a",
     "- $$", "  $$", "- ```", "  > $$", "***b", "__c__ _d", "https://a.b/_c_*d*",
 ))
 # fmt: on
@@ -219,6 +227,12 @@ def test_a_link_used_before_its_definition_makes_the_stream_stale() -> None:
     stream.finish()
     assert stream.is_stale
     assert "<a" not in "".join(stream.settled)
+
+
+def test_a_link_in_a_list_before_its_definition_makes_the_stream_stale() -> None:
+    stream = fed("- See [it].\n- That\n\nText\n\n[it]: http://a.example\n")
+    stream.finish()
+    assert stream.is_stale
 
 
 def test_a_link_used_after_its_definition_does_not_make_the_stream_stale() -> None:
