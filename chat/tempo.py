@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 # How often it is looked at.
 LOOK_S = 0.1
-# The share of a core above which pauses become longer, and below which they become shorter.
-BUSY = 0.55
+# The share of a core above which pauses become longer, and below which they become shorter: what is left is for those
+# who come next.
+BUSY = 0.25
 FIRST_PAUSE_S = 0.004
 # Text that comes ten times a second still flows.
 LONG_PAUSE_S = 0.1

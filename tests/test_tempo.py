@@ -23,7 +23,7 @@ class Machine:
 
 
 def test_an_idle_process_lets_text_through_as_it_comes() -> None:
-    assert set(Machine().pauses(0.3, seconds=5)) == {0.0}
+    assert set(Machine().pauses(0.2, seconds=5)) == {0.0}
 
 
 def test_a_busy_one_takes_more_and_more_at_a_time_up_to_a_limit() -> None:

@@ -61,15 +61,21 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802 - Daphne's name
         """Send a text in one frame, and at once.
 
-        Autobahn builds frames for all that there can be, and Twisted writes what it is given when the loop says that it
-        can: together several times what the frame itself costs.
+        Autobahn builds frames for all that there can be, and Twisted asks the loop first whether it may write: together
+        several times what the frame itself costs.
         """
-        if binary or self.state != self.STATE_OPEN or not isinstance(self.transport, Connection):
+        transport = self.transport
+        if binary or self.state != self.STATE_OPEN or not isinstance(transport, Connection) or transport.TLS:
             super().serverSend(content, binary)
             return
         payload = content.encode()
-        self.transport.write(_head(len(payload)) + payload)
-        self.transport.doWrite()
+        frame = _head(len(payload)) + payload
+        if transport.connected and not transport.dataBuffer and not transport._tempDataLen:
+            sent = transport.writeSomeData(frame)
+            # Of a connection that is lost, the transport finds out with what is left.
+            frame = frame if isinstance(sent, Exception) else frame[sent:]
+        if frame:
+            transport.write(frame)
 
     def sendMessage(self, payload: bytes, *words: Any, **named: Any) -> None:  # noqa: N802 - Autobahn's name
         """Send, however long: the limit is for what comes in."""
