@@ -24,7 +24,7 @@ def as_seen(state: Conversation, messages: Iterable[Message], calls: Iterable[To
             "phase": codec.phase_name(state.phase),
             "seq": seq,
         },
-        "messages": fragments.message_contexts(messages, calls),
+        "messages_html": fragments.messages(messages, calls, conversation_id=state.conversation_id),
         "queue": fragments.queue_context(state),
         "status": fragments.status_context(state),
         "allowed_tools": state.allowed_tools,

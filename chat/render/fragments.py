@@ -5,6 +5,7 @@ Knows templates and what they show. Must not know sockets, requests or rows.
 
 from __future__ import annotations
 
+import html
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from chat.render import ids
 from chat.render.calls import approval_words, artifact_context, call_context, seconds
 from chat.render.kept_answers import KeptAnswers
 from chat.render.markdown_stream import Append, MarkdownStream, Operation, Replace
+from chat.render.stencil import Stencil
 
 HELD_WORDS = {
     Hold.STOPPED: "Held because you pressed Stop.",
@@ -39,7 +41,16 @@ FINISH_NOTES = {
     "content_filter": "The model's provider cut this response by its content rules.",
 }
 
+# What the templates of a message print of it, and decide nothing by.
+MESSAGE_WORDS = ("id", "position", "text", "reasoning", "thinking_words", "sent_at", "sent_day", "sent_time")
+MESSAGE_HTML = ("settled_html", "tail_html")
+# What they decide by.
+MESSAGE_SHAPE = ("role", "state", "calling", "finish_note", "failure_words")
+
 _answers = KeptAnswers()
+_message = Stencil("chat/message.html")
+_message_foot = Stencil("chat/message_foot.html")
+_entry = Stencil("chat/entry.html")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,15 +106,6 @@ def message_context(
         "facts": [(label, value) for label, value in facts if value],
         "calls": [call_context(call) for call in calls],
     }
-
-
-def message_contexts(messages: Iterable[Message], calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
-    """The same for many messages and their calls."""
-    calls = tuple(calls)
-    return [
-        message_context(message, calls=[call for call in calls if call.message_id == message.message_id])
-        for message in messages
-    ]
 
 
 def thinking_words(message: Message) -> str:
@@ -185,8 +187,8 @@ def entry_context(conversation_id: UUID, title: str, phase: str, agent: str) -> 
 
 
 def _part(name: str, **context: Any) -> str:
-    html: str = get_template(f"chat/{name}.html").render(context)
-    return html
+    part: str = get_template(f"chat/{name}.html").render(context)
+    return part
 
 
 def message(
@@ -199,18 +201,48 @@ def message(
     oob: str = "",
 ) -> str:
     """A whole message, with the calls that it made, and that which it writes now."""
-    return _part(
-        "message",
-        message=message_context(value, text, calls=calls, calling=calling),
-        conversation={"id": conversation_id},
-        oob=oob,
+    shown = message_context(value, text, calls=calls, calling=calling)
+    return _of_message(_message, shown, conversation_id, oob=oob)
+
+
+def messages(values: Iterable[Message], calls: Iterable[ToolCall], *, conversation_id: UUID) -> str:
+    """Messages with their calls, one after the other."""
+    calls = tuple(calls)
+    return mark_safe(  # noqa: S308 - made by our templates
+        "".join(
+            [
+                message(
+                    value,
+                    conversation_id=conversation_id,
+                    calls=[call for call in calls if call.message_id == value.message_id],
+                )
+                for value in values
+            ]
+        )
     )
+
+
+def _of_message(stencil: Stencil, shown: dict[str, Any], conversation_id: UUID, *, oob: str) -> str:
+    if shown["calls"] or shown["attachments"]:
+        # Hardly two have the same.
+        return stencil.drawn({"message": shown, "conversation": {"id": conversation_id}, "oob": oob})
+    facts = dict(shown["facts"])
+    words = {name: html.escape(str(shown[name])) for name in MESSAGE_WORDS}
+    words |= {name: shown[name] for name in MESSAGE_HTML}
+    words |= {label: html.escape(value) for label, value in facts.items()}
+    words["conversation"] = str(conversation_id)
+
+    def context(places: dict[str, str]) -> dict[str, Any]:
+        said = {"facts": [(label, places[label]) for label in facts]}
+        return {"message": shown | places | said, "conversation": {"id": places["conversation"]}, "oob": oob}
+
+    return stencil.filled((oob, *[shown[name] for name in MESSAGE_SHAPE], *facts), words, context)
 
 
 def message_end(value: Message, *, conversation_id: UUID) -> str:
     """What changes on a message around its text when it ends: its attributes, its foot, how long it thought."""
     context = message_context(value, Drawn(settled="", tail=""))
-    foot = _part("message_foot", message=context, conversation={"id": conversation_id}, oob="true")
+    foot = _of_message(_message_foot, context, conversation_id, oob="true")
     thought = format_html(
         '<span id="{}" hx-swap-oob="innerHTML">{}</span>', ids.place(value.message_id, "thought"), thinking_words(value)
     )
@@ -326,7 +358,9 @@ def messages_replaced(values: tuple[str, ...], *, conversation_id: UUID, older_b
 
 def entry(conversation_id: UUID, title: str, phase: str, agent: str, *, oob: str = "") -> str:
     """A line of the list of conversations."""
-    return _part("entry", entry=entry_context(conversation_id, title, phase, agent), oob=oob)
+    shown = entry_context(conversation_id, title, phase, agent)
+    words = {name: html.escape(str(shown[name])) for name in ("id", "title", "agent", "url")}
+    return _entry.filled((phase, oob), words, lambda places: {"entry": shown | places, "oob": oob})
 
 
 def entry_deleted(conversation_id: UUID) -> str:

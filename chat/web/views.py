@@ -94,7 +94,7 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
             },
             "agents": agents.choices(user_id),
             "agent_off": agents.why_off(state.agent, user_id),
-            "messages": fragments.message_contexts(view.messages, view.calls),
+            "messages_html": fragments.messages(view.messages, view.calls, conversation_id=conversation_id),
             "has_older": view.has_older,
             "before": view.messages[0].position if view.has_older else None,
             "queue": fragments.queue_context(state),
@@ -147,7 +147,7 @@ def older(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
         "chat/older_messages.html",
         {
             "conversation": {"id": conversation_id},
-            "messages": fragments.message_contexts(values, calls),
+            "messages_html": fragments.messages(values, calls, conversation_id=conversation_id),
             "before": values[0].position if has_older else None,
         },
     )
