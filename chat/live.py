@@ -6,7 +6,6 @@ on, and wakes them. Must not know who they are, what they read, or how a copy is
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,6 +28,36 @@ class Audience(Protocol):
     def sleepers(self) -> Iterable[Sleeper]:
         """Each of them."""
         ...
+
+
+# So many pieces of a growing text are looked through for what is new; more are put together first.
+RECENT_PIECES = 16
+
+
+class _Growing:
+    """A text that grows, in the memory that it takes as one, and of which the end is read without the rest."""
+
+    __slots__ = ("_recent", "_whole")
+
+    def __init__(self) -> None:
+        self._whole = ""
+        self._recent: list[str] = []
+
+    def append(self, text: str) -> None:
+        self._recent.append(text)
+        if len(self._recent) > RECENT_PIECES:
+            self._join()
+
+    def since(self, offset: int) -> str:
+        start = len(self._whole)
+        if offset < start:
+            self._join()
+            return self._whole[offset:]
+        return "".join(self._recent)[offset - start :]
+
+    def _join(self) -> None:
+        self._whole += "".join(self._recent)
+        self._recent.clear()
 
 
 class LiveText:
@@ -60,18 +89,16 @@ class LiveText:
         self.reasoning_length = 0
         self.calling = ""
         self.attachments: dict[str, Any] = {}
-        self._text = io.StringIO(newline="")
-        self._reasoning = io.StringIO(newline="")
+        self._text = _Growing()
+        self._reasoning = _Growing()
 
     def append(self, text: str, reasoning: str = "") -> None:
         """Add text, and tell everybody who reads along."""
         if text:
-            self._text.seek(0, io.SEEK_END)
-            self._text.write(text)
+            self._text.append(text)
             self.length += len(text)
         if reasoning:
-            self._reasoning.seek(0, io.SEEK_END)
-            self._reasoning.write(reasoning)
+            self._reasoning.append(reasoning)
             self.reasoning_length += len(reasoning)
         self._wake()
 
@@ -103,13 +130,11 @@ class LiveText:
 
     def since(self, offset: int) -> str:
         """The text from an offset in characters to its end."""
-        self._text.seek(offset)
-        return self._text.read()
+        return self._text.since(offset)
 
     def reasoning_since(self, offset: int) -> str:
         """The thinking from an offset in characters to its end."""
-        self._reasoning.seek(offset)
-        return self._reasoning.read()
+        return self._reasoning.since(offset)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

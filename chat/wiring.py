@@ -32,7 +32,7 @@ from chat.outside import Outside
 from chat.performers.untaken import ends_of_untaken
 from chat.recovery import Recovery
 from chat.relay import Relay
-from chat.render import highlight
+from chat.render import fragments, highlight
 from chat.runner import Performance, Runner
 from chat.store import purge, reads
 from chat.store.commits import HandOver
@@ -153,6 +153,7 @@ class Site:
             self._jobs.start()
         if not self._is_worker:
             await asyncio.to_thread(highlight.prepare)
+            await asyncio.to_thread(fragments.prepare)
         # After each statement the store waits for the interpreter, which a busy loop gives up sooner so: a Stop must
         # not wait for hundreds of such moments.
         sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+import msgspec
+
 from chat.core.prompt import PromptMessage
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, kw_only=True):
     """Visible text, never empty; any number of characters, cut anywhere."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """Thinking that the server sends apart from the answer, never empty."""
 
     text: str

@@ -28,6 +28,8 @@ MAX_COUNT: Final = 2**31
 
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"
+# With white space around it.
+MAX_DONE_BYTES: Final = 32
 
 # With these an answer ends where the model did not want to.
 _CUT_REASONS: Final = frozenset({"length", "max_tokens", "content_filter"})
@@ -51,6 +53,9 @@ class EventDecoder:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of each event that ended within this piece."""
+        is_between = not self._held_bytes and not self._at_start and not self._after_cr
+        if is_between and len(piece) <= self._max_event_bytes and (plain := _plain_events(piece)):
+            return plain
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
@@ -105,6 +110,17 @@ class EventDecoder:
                 fault=ModelFault.BROKEN_STREAM,
                 words=f"The model server sent a single event of more than {self._max_event_bytes:,} bytes.",
             )
+
+
+def _plain_events(piece: bytes) -> list[bytes] | None:
+    """The data of a piece that is whole events of one line of data each, as nearly all are; None for any other."""
+    if not piece.endswith(b"\n\n") or b"\r" in piece:
+        return None
+    events = piece[:-2].split(b"\n\n")
+    if piece.count(b"\n") != 2 * len(events):
+        return None
+    data = [event[6:] for event in events if event.startswith(b"data: ")]
+    return data if len(data) == len(events) else None
 
 
 class _Part(msgspec.Struct):
@@ -210,7 +226,7 @@ class AnswerDecoder:
     def _take(self, event: bytes, chunks: list[Chunk]) -> None:
         if self.is_over:
             return
-        if event.strip() == _DONE:
+        if len(event) <= MAX_DONE_BYTES and event.strip() == _DONE:
             self.complete(chunks, is_done=True)
             return
         completion = _decoded(event)

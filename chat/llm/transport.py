@@ -8,6 +8,7 @@ than what is done with a token afterwards.
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 - with the first address it would be loaded under the first request
 import io
 import ssl
 from collections.abc import AsyncIterator, Iterator

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import mark_safe
 
 from chat.core.calls import UNDER_WAY, ToolCall
+from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Message, MessageState, Role
 from chat.core.state import AwaitingApproval, Conversation, Generating, Hold, RunningTools, Stopping
 from chat.render import ids
@@ -203,6 +204,26 @@ def message(
     """A whole message, with the calls that it made, and that which it writes now."""
     shown = message_context(value, text, calls=calls, calling=calling)
     return _of_message(_message, shown, conversation_id, oob=oob)
+
+
+def prepare() -> None:
+    """Load what every turn shows: under the first message, this would hold up its answer."""
+    conversation_id = ConversationId(UUID(int=0))
+    said = Message(
+        message_id=MessageId(UUID(int=0)),
+        position=1,
+        role=Role.USER,
+        state=MessageState.COMPLETE,
+        content="-",
+        created_at_ms=0,
+        ended_at_ms=0,
+    )
+    answer = replace(said, role=Role.ASSISTANT)
+    for value in (said, replace(answer, state=MessageState.STREAMING)):
+        message(value, conversation_id=conversation_id, text=Drawn(settled="", tail=""), oob="upsert:#messages")
+    message_end(answer, conversation_id=conversation_id)
+    entry(conversation_id, "-", "generating", "", oob="lift:#conversations")
+    state_parts(Conversation(conversation_id=conversation_id), has_performers=True)
 
 
 def messages(values: Iterable[Message], calls: Iterable[ToolCall], *, conversation_id: UUID) -> str:

@@ -5,7 +5,6 @@ Knows: Pygments, and the markup around a block of code. Must not know: Markdown,
 
 import functools
 import html
-import itertools
 import re
 
 from pygments.lexer import Lexer
@@ -81,9 +80,18 @@ def _highlighted(code: str, language: str) -> str:
     ):
         return html.escape(code, quote=False)
     out: list[str] = []
-    for name, run in itertools.groupby(lexer.get_tokens(code), lambda token: _css_class(token[0])):
-        escaped = html.escape("".join(text for _, text in run), quote=False)
-        out.append(f'<span class="{name}">{escaped}</span>' if name else escaped)
+    open_class = ""
+    for _, kind, text in lexer.get_tokens_unprocessed(code):
+        css_class = _css_class(kind)
+        if css_class != open_class:
+            if open_class:
+                out.append("</span>")
+            if css_class:
+                out.append(f'<span class="{css_class}">')
+            open_class = css_class
+        out.append(html.escape(text, quote=False))
+    if open_class:
+        out.append("</span>")
     return "".join(out)
 
 

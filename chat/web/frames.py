@@ -161,6 +161,8 @@ Wish = (
 )
 Frame = Wish | Sync
 TYPES = tuple(sorted(str(frame.__struct_config__.tag) for frame in Frame.__args__))
+# All types are taken apart with the first frame: better with this one.
+msgspec.convert({"type": "stop"}, type=Frame)
 
 
 def _shortened(words: str) -> str:
