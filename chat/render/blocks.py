@@ -10,7 +10,6 @@ alone, never on how it was cut.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -191,7 +190,7 @@ class Blocks:
         if self._next is not None:
             block, before = self._next
             view = block.view(self._pieces)
-            return before + view if isinstance(view, str) else replace(view, head=before + view.head)
+            return before + view if isinstance(view, str) else view._replace(head=before + view.head)
         if self._block is None:
             return ""
         return self._block.view(() if is_held else self._pieces)

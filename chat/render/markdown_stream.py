@@ -8,7 +8,7 @@ A page drawn afresh in mid-stream is the page that was built step by step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chat.render.blocks import Blocks
 from chat.render.markdown import normalize
@@ -136,8 +136,7 @@ class _Level(Protocol):
     def live(self) -> str | View: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Whole:
+class _Whole(NamedTuple):
     grown: Sequence[str]
     live: str | View
 

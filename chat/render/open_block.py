@@ -11,8 +11,7 @@ import html
 import re
 from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from markdown_it.token import Token
 
@@ -41,8 +40,7 @@ _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})(.*)", re.DOTALL)
 _SPACE_BEFORE_TEXT = re.compile(r"[ \n](?=[^ \t\n])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(NamedTuple):
     """An open block as HTML with two places in it: one that only grows, and one that is drawn again."""
 
     # What it is a view of: two views with one key and one head are of the same block.
@@ -51,11 +49,11 @@ class View:
     foot: str
     # The element of both places, and its attributes.
     tag: str
-    attributes: str = ""
     # Pieces of HTML for the first place; only ever appended to.
     grown: Sequence[str]
     # What is in the second place.
     live: "str | View"
+    attributes: str = ""
 
 
 class OpenBlock(Protocol):

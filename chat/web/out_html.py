@@ -102,8 +102,6 @@ class HtmlOut:
         if live is not self._live:
             self._follow(live, version=0, reasoning=0, calling="")
         frame = ""
-        costs_s = markdown.cost_characters * PAUSE_S_PER_CHARACTER
-        self.pause_s = max(self._shortest_pause_s, costs_s, self._tempo.pause_s())
         if self._reasoning_shown < live.reasoning_length:
             more = live.reasoning_since(self._reasoning_shown)
             self._reasoning_shown = live.reasoning_length
@@ -114,6 +112,10 @@ class HtmlOut:
         if live.calling != self._calling_shown:
             self._calling_shown = live.calling
             frame += fragments.calling(live.message_id, live.calling)
+        # Nothing holds up the first text.
+        if frame:
+            costs_s = markdown.cost_characters * PAUSE_S_PER_CHARACTER
+            self.pause_s = max(self._shortest_pause_s, costs_s, self._tempo.pause_s())
         return frame
 
     def output(self, output: LiveOutput) -> list[str]:
