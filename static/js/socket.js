@@ -1,4 +1,5 @@
-/* The connection: opening it, noticing that it died, coming back. Knows: htmx's socket extension, close codes, data-seq.
+/* The connection: opening it, noticing that it died, coming back. Knows: htmx's socket extension, close codes, data-seq, and
+   that the first socket may have been opened before any module was there.
    Must not know: what frames mean, or how the connection's state is shown.
 
    Tells by events on the document: `agentsite:connection` {state, dueAt, end} and `agentsite:online`. */
@@ -30,7 +31,7 @@ htmx.createWebSocket = (url) => {
   const before = socket;
   socket = null;
   before?.close();
-  socket = new WebSocket(`${url}?after=${conversation.dataset.seq}`);
+  socket = window.openedSocket?.take() ?? new WebSocket(`${url}?after=${conversation.dataset.seq}`);
   answerDueAt = Date.now() + ANSWER_WITHIN_MS;
   return socket;
 };

@@ -6,11 +6,11 @@ import os
 import re
 import signal
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, WebSocket, expect
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Ending, Gate, Say, Wait
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Tab, Visitor
 from tests.browser.writing import chunk
 from tests.journeys import figures
 from tests.server import ServerProcess
@@ -89,6 +89,36 @@ def test_the_indicator_says_how_the_connection_is_and_counts_down(visitor: Visit
     states = tab.page.evaluate("window.states.filter((state, n, all) => state !== all[n - 1])")
     assert states[0] == "offline"
     assert states[-2:] == ["connecting", "online"]
+
+
+def test_what_comes_before_the_scripts_is_shown_when_they_are_there(visitor: Visitor, upstream: ScriptedServer) -> None:
+    upstream.script = lambda request: (Say(text="An answer."),)
+    tab = visitor.open()
+    page = visitor.context.new_page()
+    held: list[Route] = []
+    sockets: list[WebSocket] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    def count(socket: WebSocket) -> None:
+        sockets.append(socket)
+
+    page.route("**/static/js/socket.js", hold)
+    page.on("websocket", count)
+    with page.expect_event("websocket") as opened:
+        page.goto(tab.path, wait_until="commit")
+    with opened.value.expect_event("framereceived", lambda frame: "An answer." in frame):
+        tab.ask("A question")
+    late = Tab(page, tab.conversation)
+    assert late.connection.get_attribute("data-state") == "connecting"
+    assert late.articles().count() == 0
+    for route in held:
+        route.continue_()
+    late.expect_connection("online")
+    late.expect_texts("user", "A question")
+    late.expect_texts("assistant", "An answer.")
+    assert len(sockets) == 1
 
 
 def test_a_page_that_lived_through_a_crash_of_the_server_shows_everything_once(
