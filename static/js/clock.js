@@ -8,12 +8,18 @@ const TICK_MS = 250;
 const COUNTDOWN_MAX_MS = 3_600_000;
 const ELAPSED_MAX_MS = 24 * 3_600_000;
 
-const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const dated = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+let made = null;
+// The first of them that a page asks for takes the browser tens of milliseconds.
+const forms = () =>
+  (made ??= {
+    hour: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
+    full: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" }),
+    dated: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }),
+    day: new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" }),
+  });
 
 function drawTimes(root) {
+  const { hour, full, dated } = forms();
   for (const time of root.querySelectorAll("time[datetime]:not([data-local-drawn])")) {
     const at = new Date(time.dateTime);
     const form = { full, dated }[time.className] ?? hour;
@@ -25,6 +31,7 @@ function drawTimes(root) {
 
 /** Names the day on the first message of each. A message without a time yet belongs to the day before it. */
 function drawDays() {
+  const { day } = forms();
   let last = "";
   for (const article of messages.children) {
     const time = article.querySelector(":scope > .foot time");
@@ -60,4 +67,6 @@ onFrame((frame) => {
 });
 document.addEventListener("htmx:afterSwap", draw);
 setInterval(tick, TICK_MS);
-draw();
+// Days move what is below them, which must be in its place when the address leads to it. Otherwise the page is used first.
+if (location.hash) draw();
+else setTimeout(draw);
