@@ -5,12 +5,12 @@ Knows readers and what each has not taken yet. Must not know what they do with i
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat.bell import Bell
 from chat.core.announcement import Announcement
 from chat.core.ids import CallId, ConversationId
 from chat.core.messages import Message
@@ -137,7 +137,7 @@ class Subscription:
         self.is_going_away = False
         self.sync_after: int | None = None
         self._backlog_max = backlog_max
-        self._woken = asyncio.Event()
+        self._woken = Bell()
 
     def wake(self) -> None:
         """There is something to take."""

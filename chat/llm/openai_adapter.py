@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Final, Literal
 
 import httpx2
 import openai
 
+from chat.bell import Bell
 from chat.core.prompt import PromptMessage
 from chat.llm.call_filter import CallFilter
 from chat.llm.call_ids import CallIds
@@ -178,8 +180,8 @@ class _Answer:
         self._calls = calls
         self._chunks: list[Chunk] = []
         self._failure: Exception | None = None
-        self._arrived = asyncio.Event()  # there is something in the mailbox, a failure, or the end
-        self._room = asyncio.Event()  # the consumer took what there was
+        self._arrived = Bell()  # there is something in the mailbox, a failure, or the end
+        self._room = Bell()  # the consumer took what there was
 
     async def __aenter__(self) -> AsyncIterator[tuple[Chunk, ...]]:
         self._loop = asyncio.get_running_loop()
@@ -279,16 +281,14 @@ class _Answer:
                 if len(body) > MAX_BODY_BYTES:
                     words = f"The model server sent more than {MAX_BODY_BYTES:,} bytes in one piece."
                     raise ModelError(fault=ModelFault.BROKEN_STREAM, words=words)
-        with self._fresh() as fresh:
-            self._decoder.whole(bytes(body), fresh)
+        self._decode(partial(self._decoder.whole, bytes(body)))
 
     async def _take_stream(self, response: httpx2.Response) -> None:
         taken_bytes = 0
         async with aclosing(response.aiter_bytes()) as pieces:
             async for piece in pieces:
                 chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
-                with self._fresh() as fresh:
-                    self._decoder.feed(piece, fresh)
+                self._decode(partial(self._decoder.feed, piece))
                 if len(self._chunks) > chunks_before:
                     self._arrived.set()
                     if len(self._chunks) > MAX_WAITING_CHUNKS:
@@ -305,15 +305,13 @@ class _Answer:
                     if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
                         await response.extensions["rest"](pause_s)
                     taken_bytes = 0
-        with self._fresh() as fresh:
-            self._decoder.end(fresh)
+        self._decode(self._decoder.end)
 
-    @contextmanager
-    def _fresh(self) -> Iterator[list[Chunk]]:
-        """A list for the decoder; what is in it goes on also when the decoder fails."""
+    def _decode(self, decode: Callable[[list[Chunk]], None]) -> None:
+        """Let the decoder fill a list; what is in it goes on also when it fails."""
         fresh: list[Chunk] = []
         try:
-            yield fresh
+            decode(fresh)
         finally:
             self._calls.take(fresh, self._chunks)
 
@@ -352,8 +350,7 @@ class _Answer:
     def _end_of_cut(self) -> None:
         """There is no connection any more. With a finish reason the text is complete all the same."""
         if self._decoder.finish_reason:
-            with self._fresh() as fresh:
-                self._decoder.complete(fresh)
+            self._decode(self._decoder.complete)
             self._arrived.set()
         else:
             self._fail(

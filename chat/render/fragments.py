@@ -288,21 +288,20 @@ def message_attributes(value: Message) -> str:
     )
 
 
-def text_operations(message_id: UUID, operations: Iterable[Operation]) -> str:
-    """What a growing text adds to its message."""
+def text_operations(article: str, operations: Iterable[Operation]) -> str:
+    """What a growing text adds to its message. article: the id of its element."""
     pieces = []
     for operation in operations:
         how = "beforeend" if isinstance(operation, Append) else "innerHTML"
-        place = ids.place(message_id, operation.place)
         # A template, because the browser's parser takes rows of a table out of everything else.
-        pieces.append(f'<template id="{place}" hx-swap-oob="{how}">{operation.html}</template>')
+        pieces.append(f'<template id="{article}-{operation.place}" hx-swap-oob="{how}">{operation.html}</template>')
     return "".join(pieces)
 
 
 def text_replaced(message_id: UUID, text: Drawn) -> str:
     """The whole text of a message."""
     places = (Replace(place="settled", html=text.settled), Replace(place="tail", html=text.tail))
-    return text_operations(message_id, places)
+    return text_operations(ids.message(message_id), places)
 
 
 def reasoning_appended(message_id: UUID, text: str) -> str:

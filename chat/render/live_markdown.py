@@ -42,7 +42,8 @@ class LiveMarkdown:
 
     def __init__(self, text: Text) -> None:
         self._text = text
-        self._stream = MarkdownStream(ids.message(text.message_id))
+        self._article = ids.message(text.message_id)
+        self._stream = MarkdownStream(self._article)
         self._frames: deque[str] = deque(maxlen=FLUSHES_KEPT)
         self._is_finished = False
         self._fed = 0
@@ -88,5 +89,5 @@ class LiveMarkdown:
 
     def _flush(self, operations: Any = None) -> None:
         operations = self._stream.flush() if operations is None else operations
-        self._frames.append(fragments.text_operations(self._text.message_id, operations))
+        self._frames.append(fragments.text_operations(self._article, operations))
         self.version += 1
