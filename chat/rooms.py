@@ -5,6 +5,7 @@ Knows readers and what each has not taken yet. Must not know what they do with i
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -148,9 +149,12 @@ class Subscription:
         self.must_check_session = True
         self.wake()
 
-    async def wait(self) -> None:
-        """Until there is something to take."""
+    async def wait(self, *, not_before_s: float = 0.0) -> None:
+        """Until there is something to take, and the loop's clock has come that far."""
         await self._woken.wait()
+        left_s = not_before_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
         self._woken.clear()
 
     def repeat(self, announcement: Announcement) -> None:

@@ -70,6 +70,23 @@ def seqs(subscription: Subscription) -> list[int]:
     return [published.announcement.seq for published in subscription.announcements]
 
 
+async def test_who_must_not_look_yet_hears_once_of_all_that_came_meanwhile() -> None:
+    bus, talk = a_bus(), Talk()
+    subscription = await reader(bus, talk)
+    loop = asyncio.get_running_loop()
+    not_before_s = loop.time() + 0.05
+    waiting = asyncio.create_task(subscription.wait(not_before_s=not_before_s))
+    for seq in (1, 2):
+        bus.announce(announced(talk, seq=seq))
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await waiting
+    # A loop runs timers that are due within its clock's step.
+    assert loop.time() >= not_before_s - 0.002
+    assert seqs(subscription) == [1, 2]
+    assert await is_quiet(subscription)
+
+
 # Announcements
 
 

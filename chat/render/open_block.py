@@ -19,7 +19,7 @@ from chat.render import highlight
 from chat.render.markdown import Environment, first_mark, parse_blocks, render_blocks, render_inline
 
 # Below this, drawing the end of a paragraph again is cheaper than one more piece on the page.
-MIN_GROWN_CHARS: Final = 128
+MIN_GROWN_CHARS: Final = 192
 # An opener that is still alone after this many characters is taken for text until the block settles.
 MAX_OPEN_CHARS: Final = 2_000
 # How much of a paragraph is looked at in one step: cutting a long text piece by piece would copy it as often.

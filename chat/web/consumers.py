@@ -302,9 +302,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         await self._send(frame)
                 for frame in await self._reader.take():
                     await self._send(frame)
-                if self._out.pause_s:
-                    await asyncio.sleep(self._out.pause_s)
-                await subscription.wait()
+                await subscription.wait(not_before_s=self._loop.time() + self._out.pause_s)
         except asyncio.CancelledError:
             if not self._is_too_slow:
                 raise
