@@ -13,7 +13,7 @@ from typing import Protocol
 from chat.core.announcement import Announcement
 from chat.core.calls import UNDER_WAY
 from chat.core.ids import CallId, ConversationId, MessageId, RunId
-from chat.live import LiveOutput, LiveText, Sleeper
+from chat.live import LiveOutput, LiveText, Sender
 from chat.rooms import Published, Room, Subscription
 
 logger = logging.getLogger(__name__)
@@ -52,11 +52,11 @@ class Exchange(Protocol):
         """Let the others look whether the sessions of this user's readers still stand."""
         ...
 
-    def send_text(self, conversation_id: ConversationId, live: LiveText) -> Sleeper:
+    def send_text(self, conversation_id: ConversationId, live: LiveText) -> Sender:
         """Keep the others' copies of a text up; whoever writes it wakes what is returned."""
         ...
 
-    def send_output(self, conversation_id: ConversationId, output: LiveOutput) -> Sleeper:
+    def send_output(self, conversation_id: ConversationId, output: LiveOutput) -> Sender:
         """The same for what a tool prints."""
         ...
 

@@ -21,6 +21,14 @@ class Sleeper(Protocol):
         ...
 
 
+class Sender(Sleeper, Protocol):
+    """Sends what is in flight on to other processes."""
+
+    def close(self) -> None:
+        """It has ended: what is left of it goes before any other word."""
+        ...
+
+
 class Audience(Protocol):
     """Those who look on now."""
 

@@ -229,6 +229,13 @@ class Relay:
         self._streams[stream] = None
         self._has_streams.set()
 
+    def flush_now(self, stream: _Stream) -> None:
+        """The same, in the order of what is said."""
+        self._streams.pop(stream, None)
+        flush = stream.flush()
+        if flush is not None:
+            self._say(_conversation_group(stream.conversation_id), flush)
+
     def _say(self, group: str, words: dict[str, Any]) -> None:
         try:
             self._words.put_nowait((group, words))
@@ -346,6 +353,10 @@ class _Stream:
     def wake(self) -> None:
         """There is more."""
         self._relay.flush_soon(self)
+
+    def close(self) -> None:
+        """It has ended, and the word of that comes next: what is left goes before it."""
+        self._relay.flush_now(self)
 
     def flush(self) -> dict[str, Any] | None:
         """What others were not sent yet; None when that is nothing."""

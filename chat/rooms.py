@@ -16,7 +16,7 @@ from chat.core.announcement import Announcement
 from chat.core.ids import CallId, ConversationId
 from chat.core.messages import Message
 from chat.core.state import Conversation
-from chat.live import LiveOutput, LiveText, Sleeper
+from chat.live import LiveOutput, LiveText, Sender, Sleeper
 
 # Texts and outputs that a room remembers as ended: what comes late of them must not open them again.
 OVER_REMEMBERED_MAX = 100
@@ -48,7 +48,9 @@ class Room:
     seq: int = 0
     head_before: int = 0
     is_quiet: bool = False
-    _streams: dict[LiveText | LiveOutput, Sleeper] = field(default_factory=dict)
+    # The order to the model that was open as of an event: of what comes late of it, no copy may be opened.
+    _open: tuple[int, tuple[uuid.UUID, int] | None] = (0, None)
+    _senders: dict[LiveText | LiveOutput, Sender] = field(default_factory=dict)
 
     @property
     def performs(self) -> bool:
@@ -56,19 +58,19 @@ class Room:
         performs_text = self.live is not None and not self.live.is_copy
         return performs_text or any(not output.is_copy for output in self.outputs.values())
 
-    def show_text(self, live: LiveText, stream: Sleeper | None = None) -> None:
-        """A new text, in place of the one before. stream: sends it on."""
+    def show_text(self, live: LiveText, sender: Sender | None = None) -> None:
+        """A new text, in place of the one before. sender: sends it on."""
         self.close_text()
         self.live = live
-        self._send_on(live, stream)
+        self._send_on(live, sender)
         for subscription in self.subscriptions:
             subscription.lives.append(live)
 
-    def show_output(self, output: LiveOutput, stream: Sleeper | None = None) -> None:
-        """What a call prints, in place of what an execution before printed. stream: sends it on."""
+    def show_output(self, output: LiveOutput, sender: Sender | None = None) -> None:
+        """What a call prints, in place of what an execution before printed. sender: sends it on."""
         self.close_output(output.call_id)
         self.outputs[output.call_id] = output
-        self._send_on(output, stream)
+        self._send_on(output, sender)
         for subscription in self.subscriptions:
             subscription.outputs[output.call_id] = output
 
@@ -88,6 +90,11 @@ class Room:
 
     def mend_text(self, seq: int, state: Conversation, messages: Iterable[Message]) -> None:
         """Bring a copy up to what is known otherwise, as of an event, and close a text that has ended by then."""
+        open_seq, before = self._open
+        if seq >= open_seq:
+            self._open = seq, state.open_generation
+            if before is not None and before != state.open_generation:
+                self._remember_over(before)
         live = self.live
         if live is None or live.opened_seq > seq:
             return
@@ -102,15 +109,16 @@ class Room:
         self.over.append(name)
         del self.over[:-OVER_REMEMBERED_MAX]
 
-    def _send_on(self, what: LiveText | LiveOutput, stream: Sleeper | None) -> None:
-        if stream is not None:
-            self._streams[what] = stream
-            self.sleepers.add(stream)
+    def _send_on(self, what: LiveText | LiveOutput, sender: Sender | None) -> None:
+        if sender is not None:
+            self._senders[what] = sender
+            self.sleepers.add(sender)
 
     def _send_no_more(self, what: LiveText | LiveOutput) -> None:
-        stream = self._streams.pop(what, None)
-        if stream is not None:
-            self.sleepers.discard(stream)
+        sender = self._senders.pop(what, None)
+        if sender is not None:
+            self.sleepers.discard(sender)
+            sender.close()
 
 
 class Subscription:

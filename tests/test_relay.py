@@ -288,6 +288,48 @@ async def test_the_rest_of_a_text_comes_with_the_word_that_it_has_ended(a_site: 
     assert copy.since(0) == "An answer."
 
 
+async def test_text_that_ends_at_once_comes_before_the_word_of_its_end(
+    a_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = await a_site.start(), await a_site.start()
+    monkeypatch.setattr(here.relay, "_pause_s", FAR_S)
+    talk = Talk()
+    talk.send("a")
+    far = await there.read(talk)
+    live = here.write(talk)
+    live.append("First")
+    await until(lambda: far.lives)
+    talk.complete("First")
+    here.bus.announce(announced(talk, seq=4))
+    talk.send("b")
+    here.bus.announce(announced(talk, seq=5))
+    # What is in flight is sent again after a long pause only.
+    live = here.write(talk, seq=6)
+    live.append("An answer.")
+    assert not far.lives[1:]
+    talk.complete("An answer.")
+    here.bus.announce(announced(talk, seq=7))
+    await until(lambda: 7 in seqs(far))
+    assert [copy.since(0) for copy in far.lives] == ["First", "An answer."]
+
+
+async def test_text_that_comes_after_an_end_of_which_no_copy_was_there_opens_nothing(a_site: Site) -> None:
+    here, there = await a_site.start(), await a_site.start()
+    talk = Talk()
+    talk.send("a")
+    far = await there.read(talk)
+    here.bus.announce(announced(talk, seq=3))
+    a_site.layer.loses = lambda message: "text" in message
+    live = here.write(talk)
+    live.append("An answer.")
+    late = relays._text(str(talk.state.conversation_id), live, 0, 0)
+    talk.complete("An answer.")
+    here.bus.announce(announced(talk, seq=4))
+    await until(lambda: 4 in seqs(far))
+    there.relay._hear({"origin": str(here.process_id), **late})
+    assert not far.lives
+
+
 async def test_text_that_comes_after_its_end_opens_nothing(a_site: Site) -> None:
     here, there = await a_site.start(), await a_site.start()
     talk = Talk()
