@@ -242,11 +242,12 @@ class _Answer:
         headers: dict[str, str | openai.Omit] = {"X-Stainless-Raw-Response": "stream"}
         if not self._key:
             headers["Authorization"] = openai.Omit()
+        body, self._body = self._body, b""
         try:
             return await self._client.post(
                 "/chat/completions",
                 cast_to=httpx2.Response,
-                content=self._body,
+                content=body,
                 options={"headers": headers},
             )
         except openai.APIStatusError as error:

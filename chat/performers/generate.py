@@ -179,21 +179,16 @@ class Generation:
     async def _ask(self, sink: Sink, started: Announcement) -> TerminalEvent:
         if started.state.agent is not None:
             self._profile = await self._outside.profile(started.state.agent)
-        transcript = await self._outside.transcript(self._conversation_id, as_of=started.seq)
-        messages = prompt.build(
-            transcript.messages,
-            transcript.calls,
-            instructions=self._profile.instructions or self._conf.agent_instructions,
-            answer_id=self._order.message_id,
+        # Nothing of what was said is held while the answer streams: of a long conversation it is a lot.
+        asked = self._model.ask(
+            await self._prompt(started),
+            tools=self._specs(),
+            model=self._profile.model,
+            whole_s=self._profile.answer_timeout_s,
         )
         self._asked_at_s = time.monotonic()
         try:
-            async with self._model.ask(
-                messages,
-                tools=self._specs(),
-                model=self._profile.model,
-                whole_s=self._profile.answer_timeout_s,
-            ) as chunks:
+            async with asked as chunks:
                 saved_at_s, calling = self._asked_at_s, ""
                 async for batch in chunks:
                     text = "".join([chunk.text for chunk in batch if isinstance(chunk, Text)])
@@ -232,6 +227,15 @@ class Generation:
             telemetry=self._telemetry(),
             at_ms=now_ms(),
             calls=tuple(self._proposals),
+        )
+
+    async def _prompt(self, started: Announcement) -> Sequence[prompt.PromptMessage]:
+        transcript = await self._outside.transcript(self._conversation_id, as_of=started.seq)
+        return prompt.build(
+            transcript.messages,
+            transcript.calls,
+            instructions=self._profile.instructions or self._conf.agent_instructions,
+            answer_id=self._order.message_id,
         )
 
     def _specs(self) -> tuple[ToolSpec, ...]:
