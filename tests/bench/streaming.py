@@ -180,6 +180,9 @@ async def reply(bench: Bench) -> Found:
     tokens = LONG_REPLY_TOKENS // (5 if bench.is_quick else 1)
     (chat,) = await talk.open_all(await app.seats(1), bench.upstream)
     with talk.seated([chat]), talk.without_pauses():
+        # By then the pause between flushes is what this rate makes it; else the first are smaller, and cheaper so.
+        chat.say(3 * rate, rate)
+        await chat.ended()
         chat.say(tokens, rate)
         await chat.has_begun.wait()
         costs_us = []
