@@ -148,10 +148,10 @@ GOALS = (
         measure=_figure("bytes of a late turn against the first"),
     ),
     Goal(
-        what="200 KB of Markdown: CPU of the last flushes against the first",
+        what="200 KB of Markdown: CPU of the last tokens against the first",
         unit="×",
         bound=1.2,
-        measure=_figure("last flushes of a long reply against its first"),
+        measure=_figure("last tokens of a long reply against its first"),
     ),
     Goal(what="bytes on the wire per token, 100 chats", unit="B", bound=60, measure=_row("paced", 100, "bytes_each")),
     Goal(what="memory at start", unit="MiB", bound=130, measure=_figure("memory at start")),
