@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.tcp import Connection
 
 from chat import wiring
+from chat.bell import Bell
 from chat.web.transfer import Application, Body, PatientRequest, Receive, Room, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -107,14 +108,13 @@ class _Inbox:
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self._messages: list[dict[str, Any]] = []
-        self._taker: asyncio.Future[None] | None = None
+        self._arrived = Bell()
         self._is_paused = False
 
     def put_nowait(self, message: dict[str, Any]) -> None:
         """Take a message of the client."""
         self._messages.append(message)
-        if self._taker is not None and not self._taker.done():
-            self._taker.set_result(None)
+        self._arrived.set()
         if len(self._messages) >= FRAMES_WAITING_MAX and not self._is_paused:
             self._is_paused = True
             self._protocol.transport.pauseProducing()
@@ -122,8 +122,8 @@ class _Inbox:
     async def get(self) -> dict[str, Any]:
         """The next message."""
         while not self._messages:
-            self._taker = asyncio.get_running_loop().create_future()
-            await self._taker
+            self._arrived.clear()
+            await self._arrived.wait()
         message = self._messages.pop(0)
         if self._is_paused and len(self._messages) < FRAMES_WAITING_MAX // 2 and self._protocol.transport:
             self._is_paused = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from django.template.loader import get_template
@@ -19,14 +20,14 @@ HOSTILE = ("", "words", "<b>&amp;'\"</b>", "{{ message.id }}", "id", "\0")
 TOOK = Telemetry(model="<m>", prompt_tokens=3, first_token_ms=20, notice="N <i>", finish_reason="length")
 
 
-def a_message(**facts: object) -> Message:
+def a_message(**facts: Any) -> Message:
     facts = {"role": Role.USER, "state": MessageState.COMPLETE, "content": "text", **facts}
     return Message(
         message_id=MessageId(uuid.uuid4()),
         position=1_234,
         created_at_ms=1_700_000_000_000,
         ended_at_ms=None,
-        **facts,  # type: ignore[arg-type]
+        **facts,
     )
 
 
