@@ -39,16 +39,17 @@ class Tempo:
         passed_s = now_s - self._looked_at_s
         if passed_s >= LOOK_S:
             spent_s = self._spent()
-            self._follow((spent_s - self._spent_s) / passed_s)
+            self._follow((spent_s - self._spent_s) / passed_s, looks=passed_s / LOOK_S)
             self._looked_at_s, self._spent_s = now_s, spent_s
         return self._pause_s
 
-    def _follow(self, share: float) -> None:
+    def _follow(self, share: float, *, looks: float) -> None:
         longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0
         if self._pause_s < longest_s:
             self._pause_s = min(longest_s, max(FIRST_PAUSE_S, self._pause_s * LONGER))
         elif self._pause_s > longest_s:
-            shorter_s = max(longest_s, self._pause_s * SHORTER)
+            # While nothing streams nobody looks: what comes after a quiet while does not wait for what was before it.
+            shorter_s = max(longest_s, self._pause_s * SHORTER**looks)
             self._pause_s = shorter_s if shorter_s >= FIRST_PAUSE_S else 0.0
 
 

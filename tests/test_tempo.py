@@ -46,6 +46,13 @@ def test_it_comes_back_when_the_load_is_gone() -> None:
     assert machine.pauses(0.1, seconds=10)[-1] == 0.0
 
 
+def test_after_a_quiet_while_nothing_waits_for_what_was_before_it() -> None:
+    machine = Machine()
+    machine.pauses(1.0, seconds=5)
+    machine.now_s += 10
+    assert machine.tempo.pause_s() == 0.0
+
+
 def test_it_is_looked_at_ten_times_a_second_and_not_with_each_frame() -> None:
     machine = Machine()
     machine.pauses(1.0, seconds=LOOK_S)
