@@ -32,7 +32,7 @@ from chat.llm.request_body import request_body
 from chat.llm.sse import AnswerDecoder
 from chat.llm.text_calls import CallParser
 from chat.llm.text_dialect import as_text
-from chat.llm.transport import PIECE_BYTES, Transport
+from chat.llm.transport import PIECE_BYTES, Body, Transport
 from chat.tempo import OF_THIS_PROCESS
 
 # How a model is told of tools and says its calls: in fields of their own, or in the text.
@@ -221,18 +221,19 @@ class _Answer:
 
     async def _read(self) -> None:
         try:
-            response = await self._respond()
+            content_type, body = await self._respond()
             try:
-                await self._take(response)
+                await self._take(content_type, body)
             finally:
-                await response.aclose()
-        except (httpx2.TransportError, httpx2.DecodingError):
+                await body.aclose()
+        except httpx2.TransportError:
             if not self._decoder.is_over:
                 self._end_of_cut()
         except Exception as error:
             self._fail(error)
 
-    async def _respond(self) -> httpx2.Response:
+    async def _respond(self) -> tuple[str, Body]:
+        """Send the request. Returns the media type of the answer, and its body."""
         if not self._key.isascii() or not self._key.isprintable():
             raise ModelError(
                 fault=ModelFault.AUTH,
@@ -242,12 +243,12 @@ class _Answer:
         headers: dict[str, str | openai.Omit] = {"X-Stainless-Raw-Response": "stream"}
         if not self._key:
             headers["Authorization"] = openai.Omit()
-        body, self._body = self._body, b""
+        content, self._body = self._body, b""
         try:
-            return await self._client.post(
+            response = await self._client.post(
                 "/chat/completions",
                 cast_to=httpx2.Response,
-                content=body,
+                content=content,
                 options={"headers": headers},
             )
         except openai.APIStatusError as error:
@@ -261,32 +262,34 @@ class _Answer:
                 words="The model server broke off while it said what went wrong.",
             ) from error
 
-    async def _take(self, response: httpx2.Response) -> None:
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return content_type, Body.of(response)
+
+    async def _take(self, content_type: str, body: Body) -> None:
         if content_type == "text/html":
             raise ModelError(
                 fault=ModelFault.NOT_FOUND,
                 words="There is a web page where the model server should be. Check the base URL.",
             )
         if content_type.endswith("json"):
-            await self._take_whole(response)
+            await self._take_whole(body)
         else:
-            await self._take_stream(response)
+            await self._take_stream(body)
         self._arrived.set()
 
-    async def _take_whole(self, response: httpx2.Response) -> None:
-        body = bytearray()
-        async with aclosing(response.aiter_bytes()) as pieces:
+    async def _take_whole(self, body: Body) -> None:
+        whole = bytearray()
+        async with aclosing(aiter(body)) as pieces:
             async for piece in pieces:
-                body += piece
-                if len(body) > MAX_BODY_BYTES:
+                whole += piece
+                if len(whole) > MAX_BODY_BYTES:
                     words = f"The model server sent more than {MAX_BODY_BYTES:,} bytes in one piece."
                     raise ModelError(fault=ModelFault.BROKEN_STREAM, words=words)
-        self._decode(partial(self._decoder.whole, bytes(body)))
+        self._decode(partial(self._decoder.whole, bytes(whole)))
 
-    async def _take_stream(self, response: httpx2.Response) -> None:
+    async def _take_stream(self, body: Body) -> None:
         taken_bytes = 0
-        async with aclosing(response.aiter_bytes()) as pieces:
+        async with aclosing(aiter(body)) as pieces:
             async for piece in pieces:
                 chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
                 self._decode(partial(self._decoder.feed, piece))
@@ -304,7 +307,7 @@ class _Answer:
                 elif not self._decoder.is_over:
                     # What comes meanwhile comes as one. Of a server that is far ahead there is always enough.
                     if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
-                        await response.extensions["rest"](pause_s)
+                        await body.rest(pause_s)
                     taken_bytes = 0
         self._decode(self._decoder.end)
 

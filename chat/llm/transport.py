@@ -11,7 +11,7 @@ import asyncio
 import encodings.idna  # noqa: F401 - with the first address it would be loaded under the first request
 import io
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -62,13 +62,13 @@ class Transport(httpx2.AsyncBaseTransport):
                 proxy=_proxy(request.url) if self._trust_env else None,
                 ssl=self._certificates(request.url),
             )
-        stream = _Stream(response)
+        body = Body(response)
         return httpx2.Response(
             response.status,
-            headers=response.raw_headers,
-            stream=stream,
+            headers=[header for header in response.raw_headers if header[0].lower() != b"content-encoding"],
+            stream=body,
             request=request,
-            extensions={"rest": stream.rest},
+            extensions={"body": body},
         )
 
     async def aclose(self) -> None:
@@ -93,7 +93,6 @@ class Transport(httpx2.AsyncBaseTransport):
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             trace_configs=[_watching()],
@@ -134,20 +133,30 @@ def _watching() -> aiohttp.TraceConfig:
     return watching
 
 
-class _Stream(httpx2.AsyncByteStream):
-    """The body of an answer. What has arrived since the last piece comes as one."""
+class Body(httpx2.AsyncByteStream):
+    """The body of an answer, decompressed. What has arrived since the last piece comes as one."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    @classmethod
+    def of(cls, response: httpx2.Response) -> Body:
+        """That of an answer of this transport, on its own: what else the client knows of the request and the answer is
+        more than most texts, and is not kept while one streams.
+        """
+        body: Body = response.extensions["body"]
+        # The client has tied the two into a ring, which lives until garbage is looked for.
+        response.stream = httpx2.ByteStream(b"")
+        return body
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         content = self._response.content
         with _errors():
             while piece := await content.read(PIECE_BYTES):
                 yield piece
 
     async def rest(self, seconds: float) -> None:
-        """Take nothing of the body for a while. What comes meanwhile stays in the kernel, and comes as one."""
+        """Take nothing for a while. What comes meanwhile stays in the kernel, and comes as one."""
         connection = self._response.connection
         protocol = None if connection is None else connection.protocol
         if protocol is None or not protocol.connected:

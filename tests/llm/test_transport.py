@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from chat.llm.transport import Transport
+from chat.llm.transport import Body, Transport
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -219,16 +221,32 @@ async def test_what_was_sent_before_a_cut_is_not_lost_by_a_rest(client: httpx2.A
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         place = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         async with client.stream("GET", place) as response:
-            pieces = response.aiter_raw()
+            body = Body.of(response)
+            pieces = aiter(body)
             assert await anext(pieces) == b"one"
-            rest = response.extensions["rest"]
-            resting = asyncio.create_task(rest(0.2))
+            resting = asyncio.create_task(body.rest(0.2))
             await asyncio.sleep(0)
             is_cut.set()
             await resting
             assert await anext(pieces) == b"two"
             # The connection is gone by now.
             await asyncio.sleep(0.1)
-            await rest(0.1)
+            await body.rest(0.1)
             with pytest.raises(httpx2.TransportError):
                 await anext(pieces)
+            await body.aclose()
+
+
+async def test_a_streaming_answer_holds_nothing_of_its_request(
+    server: tuple[Server, str], client: httpx2.AsyncClient
+) -> None:
+    response = await client.send(client.build_request("POST", f"http://{server[1]}/", content=b"-"), stream=True)
+    body, request = Body.of(response), weakref.ref(response.request)
+    gc.disable()
+    try:
+        del response
+        assert request() is None
+    finally:
+        gc.enable()
+    assert [piece async for piece in body] == [b"ok"]
+    await body.aclose()
