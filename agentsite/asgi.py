@@ -9,13 +9,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
 pages = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402 - needs Django's apps
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.routing import ProtocolTypeRouter  # noqa: E402 - needs Django's apps
 
-from chat.web.routing import websocket_urlpatterns  # noqa: E402
+from chat.web.routing import sockets  # noqa: E402
 from chat.web.server import with_lifespan  # noqa: E402
 from chat.web.transfer import with_limit  # noqa: E402
 
-application = with_lifespan(
-    ProtocolTypeRouter({"http": with_limit(pages), "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
-)
+application = with_lifespan(ProtocolTypeRouter({"http": with_limit(pages), "websocket": sockets}))

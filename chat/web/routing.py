@@ -1,10 +1,16 @@
-"""Addresses of sockets. Unknown ones are answered as conversations that do not exist."""
+"""Addresses of sockets, and who comes in. Unknown addresses are answered as conversations that do not exist."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from channels.auth import AuthMiddleware
+from channels.routing import URLRouter
+from channels.sessions import CookieMiddleware, InstanceSessionWrapper, SessionMiddleware
 from django.urls import path, re_path
 
 from chat.web.consumers import ConversationConsumer, JsonConversationConsumer, NowhereConsumer
+from chat.web.transfer import Receive, Scope, Send
 
 websocket_urlpatterns = [
     path("ws", JsonConversationConsumer.as_asgi()),
@@ -12,3 +18,15 @@ websocket_urlpatterns = [
     path("ws/c/<uuid:conversation_id>/", ConversationConsumer.as_asgi()),
     re_path("", NowhereConsumer.as_asgi()),
 ]
+
+
+class _SessionMiddleware(SessionMiddleware):  # type: ignore[misc]
+    """Channels', but for what a socket sends: it looks at each frame for a cookie to set, and no frame carries one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        session = InstanceSessionWrapper(scope, send)
+        await session.resolve_session()
+        return await self.inner(session.scope, receive, send)
+
+
+sockets = CookieMiddleware(_SessionMiddleware(AuthMiddleware(URLRouter(websocket_urlpatterns))))
