@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -44,7 +43,7 @@ class LiveMarkdown:
         self._text = text
         self._article = ids.message(text.message_id)
         self._stream = MarkdownStream(self._article)
-        self._frames: deque[str] = deque(maxlen=FLUSHES_KEPT)
+        self._frames: list[str] = []
         self._is_finished = False
         self._fed = 0
         self.version = 0
@@ -75,7 +74,7 @@ class LiveMarkdown:
         missing = self.version - version_shown
         if missing > len(self._frames):
             return fragments.text_replaced(self._text.message_id, self.drawn())
-        return "".join(self._frames[n] for n in range(len(self._frames) - missing, len(self._frames)))
+        return "".join(self._frames[len(self._frames) - missing :])
 
     def ending(self, version_shown: int) -> str:
         """What a page of that version needs once the text has ended."""
@@ -90,4 +89,5 @@ class LiveMarkdown:
     def _flush(self, operations: Any = None) -> None:
         operations = self._stream.flush() if operations is None else operations
         self._frames.append(fragments.text_operations(self._article, operations))
+        del self._frames[:-FLUSHES_KEPT]
         self.version += 1

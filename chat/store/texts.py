@@ -10,6 +10,10 @@ from django.db import connection, transaction
 from chat import models
 from chat.core.ids import ConversationId, MessageId, RunId
 
+# SQLite keeps each statement that it was told, and one that names hundreds of rows is large: of so many rows at most
+# there are few statements.
+ROWS_AT_A_TIME = 16
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
@@ -26,6 +30,11 @@ class Checkpoint:
 @transaction.atomic
 def save(checkpoints: Sequence[Checkpoint]) -> list[bool]:
     """Keep these. For each: False, and nothing is written, when its order is no longer the run's."""
+    starts = range(0, len(checkpoints), ROWS_AT_A_TIME)
+    return [kept for start in starts for kept in _save(checkpoints[start : start + ROWS_AT_A_TIME])]
+
+
+def _save(checkpoints: Sequence[Checkpoint]) -> list[bool]:
     # A step that ends an answer writes its row too: it comes before this or after it, and what is read next is current.
     rows = models.Message.objects.select_for_update().filter(
         conversation_id__in={checkpoint.conversation_id for checkpoint in checkpoints},
