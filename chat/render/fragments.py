@@ -43,7 +43,7 @@ FINISH_NOTES = {
 }
 
 # What the templates of a message print of it, and decide nothing by.
-MESSAGE_WORDS = ("id", "position", "text", "reasoning", "thinking_words", "sent_at", "sent_day", "sent_time")
+MESSAGE_WORDS = ("id", "element", "position", "text", "reasoning", "thinking_words", "sent_at", "sent_day", "sent_time")
 MESSAGE_HTML = ("settled_html", "tail_html")
 # What they decide by.
 MESSAGE_SHAPE = ("role", "state", "calling", "finish_note", "failure_words")
@@ -89,6 +89,7 @@ def message_context(
     ]
     return {
         "id": message.message_id,
+        "element": ids.message(message.message_id),
         "position": message.position,
         "role": message.role.value,
         "state": message.state.value,
@@ -272,7 +273,7 @@ def message_end(value: Message, *, conversation_id: UUID) -> str:
 
 def calling(message_id: UUID, tool: str) -> str:
     """Which tool's call a message that streams writes now; none with an empty name."""
-    return _part("calling", message={"id": message_id, "calling": tool}, oob="true")
+    return _part("calling", message={"element": ids.message(message_id), "calling": tool}, oob="true")
 
 
 def message_attributes(value: Message) -> str:

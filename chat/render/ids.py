@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from uuid import UUID
 
 CONVERSATION = "conversation"
@@ -12,8 +13,8 @@ OLDER = "older"
 
 
 def message(message_id: UUID) -> str:
-    """The article of a message."""
-    return f"m-{message_id}"
+    """The article of a message, in few letters: each piece of text that streams names it."""
+    return f"m-{urlsafe_b64encode(message_id.bytes).decode().rstrip('=')}"
 
 
 def place(message_id: UUID, name: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from playwright.sync_api import expect
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Gate, Say, ScriptedRequest, Step, Wait
+from chat.render import ids
 from tests.browser.visitor import Tab, Visitor
 
 FROM_END = (
@@ -138,8 +141,8 @@ def test_older_messages_load_above_without_a_jump(visitor: Visitor, upstream: Sc
     expect(tab.page.locator("#older")).to_be_hidden()
     texts = tab.articles("user").locator(".content").all_inner_texts()
     assert texts == [f"question {number}" for number in range(QUESTIONS)]
-    ids = tab.page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
-    assert len(ids) == len(set(ids))
+    names = tab.page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert len(names) == len(set(names))
 
 
 def test_an_address_of_a_message_leads_to_it_however_far_back(visitor: Visitor, upstream: ScriptedServer) -> None:
@@ -150,11 +153,11 @@ def test_an_address_of_a_message_leads_to_it_however_far_back(visitor: Visitor, 
     assert status == 200
     tab = visitor.open(conversation)
     first = tab.page.evaluate("text => JSON.parse(text).messages[2].id", text)
-    tab.page.goto(f"{tab.path}#m-{first}")
+    tab.page.goto(f"{tab.path}#{ids.message(UUID(first))}")
     tab.page.reload()
     tab.until(
         """id => {
-          const box = document.getElementById(`m-${id}`)?.getBoundingClientRect();
+          const box = document.querySelector(`[data-message-id="${id}"]`)?.getBoundingClientRect();
           return box && box.top > 0 && box.bottom < innerHeight;
         }""",
         first,
