@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from uuid import UUID
 
 CONVERSATION = "conversation"
@@ -11,10 +10,12 @@ MESSAGES = "messages"
 NOTICES = "notices"
 OLDER = "older"
 
+HALF = (1 << 64) - 1
+
 
 def message(message_id: UUID) -> str:
-    """The article of a message, in few letters: each piece of text that streams names it."""
-    return f"m-{urlsafe_b64encode(message_id.bytes).decode().rstrip('=')}"
+    """The article of a message. Its id is folded to half its length: each piece of text that streams names it."""
+    return f"m-{(message_id.int ^ message_id.int >> 64) & HALF:016x}"
 
 
 def place(message_id: UUID, name: str) -> str:

@@ -49,7 +49,7 @@ function nextPage() {
 /** Go to the message that the address names, however far back it is. */
 async function toAddressed() {
   const id = decodeURIComponent(location.hash.slice(1));
-  if (!/^m-[\w-]{22}$/.test(id)) return;
+  if (!/^m-[0-9a-f]{16}$/.test(id)) return;
   letGo();
   while (!document.getElementById(id) && older()) {
     if (!(await nextPage())) break;

@@ -26,13 +26,15 @@ _NUMBERS = itertools.count(1)
 class Chat:
     """One reader of one conversation.
 
-    latencies_ns: of each token while `is_noting`. first_ns: from sending to the first token. frames: how many came.
+    latencies_ns: of each token while `is_noting`. first_ns: from sending to the first token. firsts_added_ms: of the
+    answers before, what `first_added_ms` is of this one. frames: how many came.
     """
 
     def __init__(self, seat: Seat, upstream: Upstream) -> None:
         self.seat = seat
         self.latencies_ns: list[int] = []
         self.first_ns = 0
+        self.firsts_added_ms: list[float] = []
         self.frames = 0
         self.newest = -1
         self.is_noting = False
@@ -55,6 +57,8 @@ class Chat:
 
     def say(self, tokens: int, rate: int) -> None:
         """Ask for an answer of so many tokens."""
+        if self.stream is not None:
+            self.firsts_added_ms.append(self.first_added_ms)
         self.follow(f"{next(_NUMBERS):06d}")
         self._sent_ns = time.monotonic_ns()
         self.wire.send(self.seat.speech.says(f"bench:{self.key} {tokens} {rate}"))
