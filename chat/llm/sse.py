@@ -53,7 +53,7 @@ class EventDecoder:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of each event that ended within this piece."""
-        is_between = not self._held_bytes and not self._at_start and not self._after_cr
+        is_between = not self._held_bytes and not self._data and not self._at_start and not self._after_cr
         if is_between and len(piece) <= self._max_event_bytes and (plain := _plain_events(piece)):
             return plain
         if self._after_cr and piece:

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chat.llm.port import Chunk, Ended, ModelError, ModelFault, Reasoning, Text, Usage
@@ -78,9 +78,32 @@ def test_every_kind_of_line_end_means_the_same(lines: list[bytes], data: st.Data
     assert events_of(mixed) == events_of(plain) == events_of(old)
 
 
-def events_of(stream: bytes) -> list[bytes]:
+WORDS = (
+    b"data: x",
+    b"data:y",
+    b"data",
+    b"data: ",
+    b"\n",
+    b"\n\n",
+    b"\r",
+    b"\r\n",
+    b": c",
+    b"event: e",
+    b"\xef\xbb\xbf",
+    b" ",
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(b"".join), max_size=5))
+@example([b": hi\n\n", b"data:\n", b"data: x\n\n"])
+def test_pieces_of_any_kind_say_what_their_bytes_say(pieces: list[bytes]) -> None:
+    stream = b"".join(pieces)
+    assert events_of(*pieces) == events_of(*(stream[i : i + 1] for i in range(len(stream))))
+
+
+def events_of(*pieces: bytes) -> list[bytes]:
     decoder = EventDecoder()
-    return [*decoder.feed(stream), *decoder.end()]
+    return [*(found for piece in pieces for found in decoder.feed(piece)), *decoder.end()]
 
 
 def test_several_data_lines_are_one_event() -> None:
