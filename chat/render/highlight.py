@@ -21,7 +21,8 @@ MAX_HIGHLIGHTED_CHARS = 16_000
 # A line this long is data or minified code; some lexers take quadratic time on it.
 MAX_HIGHLIGHTED_LINE_CHARS = 2_000
 
-# Names that a fence may carry. Not every lexer that Pygments has: some are slow on hostile text.
+# Names that a fence may carry. Not every lexer that Pygments has: some are slow on hostile text, and that of Python's
+# tracebacks never returns from a text that ends in the middle of one.
 # fmt: off
 LANGUAGES = frozenset((
     "asm", "awk", "bash", "bat", "batch", "c", "c#", "c++", "clojure", "cmake", "cmd", "console", "cpp",
@@ -30,7 +31,7 @@ LANGUAGES = frozenset((
     "http", "ini", "java", "javascript", "jinja", "js", "json", "jsonc", "jsx", "julia", "kotlin", "kt",
     "less", "lisp", "llvm", "lua", "make", "makefile", "markdown", "matlab", "md", "nginx", "nix",
     "objective-c", "ocaml", "octave", "pascal", "patch", "perl", "php", "pl", "postgresql",
-    "powershell", "properties", "proto", "protobuf", "ps1", "py", "pycon", "python", "python3", "pytb",
+    "powershell", "properties", "proto", "protobuf", "ps1", "py", "pycon", "python", "python3",
     "r", "rb", "rs", "rst", "ruby", "rust", "sass", "scala", "scheme", "scss", "sh", "shell",
     "solidity", "sql", "svelte", "swift", "tcl", "terraform", "tex", "latex", "tf", "toml", "ts", "tsx",
     "typescript", "vb", "verilog", "vhdl", "vim", "vue", "xml", "yaml", "yml", "zig", "zsh",
@@ -80,8 +81,11 @@ def _highlighted(code: str, language: str) -> str:
     ):
         return html.escape(code, quote=False)
     out: list[str] = []
-    open_class = ""
-    for _, kind, text in lexer.get_tokens_unprocessed(code):
+    open_class, left_chars = "", len(code)
+    # Some lexers leave out a last line that is not ended; what was added is cut off again.
+    for _, kind, piece in lexer.get_tokens_unprocessed(code if code.endswith("\n") else code + "\n"):
+        text = piece[:left_chars]
+        left_chars -= len(text)
         css_class = _css_class(kind)
         if css_class != open_class:
             if open_class:
@@ -92,7 +96,8 @@ def _highlighted(code: str, language: str) -> str:
         out.append(html.escape(text, quote=False))
     if open_class:
         out.append("</span>")
-    return "".join(out)
+    # No color is worth a word that is lost.
+    return "".join(out) if not left_chars else html.escape(code, quote=False)
 
 
 @functools.cache
@@ -110,5 +115,13 @@ def _css_class(kind: _TokenType) -> str:
     return "" if kind is Whitespace else STANDARD_TYPES[kind]
 
 
-# Names that people write and Pygments has not.
-_ALIASES = {"cmd": "bat", "jsonc": "json", "kt": "kotlin", "patch": "diff", "svelte": "html", "vb": "vbnet"}
+# Names that people write and Pygments has not, or has a lexer for that would hang.
+_ALIASES = {
+    "cmd": "bat",
+    "jsonc": "json",
+    "kt": "kotlin",
+    "patch": "diff",
+    "pycon": "python",
+    "svelte": "html",
+    "vb": "vbnet",
+}

@@ -1,5 +1,6 @@
 """Markdown, code and formulas: what is drawn, and that nothing else can be."""
 
+import faulthandler
 import re
 
 import pytest
@@ -59,6 +60,19 @@ def test_the_name_of_a_language_reaches_the_page_as_text_only(info: str) -> None
 def test_every_language_has_a_lexer_that_keeps_the_text(language: str) -> None:
     code = "\n\n  x = {a: \"b\"}; // <c> & 'd'\n\tend # e\n\n"
     assert text_of(highlight.figure(code, language)) == f"{language}Copy{code}\n"
+
+
+@pytest.mark.parametrize("language", [*sorted(highlight.LANGUAGES), "pytb"])
+@pytest.mark.parametrize(
+    "code",
+    ['Traceback (most recent call last):\n  File "x", line 12', '  File "x", line 1//&', "<", "'", "/*", "\\", "$("],
+)
+def test_a_text_that_breaks_off_does_not_hang_a_lexer(code: str, language: str) -> None:
+    faulthandler.dump_traceback_later(10, exit=True)
+    try:
+        assert text_of(highlight.figure(code, language)) == f"{language}Copy{code}\n"
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def test_long_code_is_not_highlighted() -> None:
