@@ -221,7 +221,9 @@ class Blocks:
             self._is_marks_only = self._is_marks_only and MARKS_ONLY.fullmatch(text) is not None
             if len(self._head) < _HEAD_CHARS:
                 self._head = (self._head + text)[:_HEAD_CHARS]
-                if self._is_after_blank and isinstance(self._block, List) and LETTER.match(self._head):
+                is_next = self._is_after_blank and LETTER.match(self._head) is not None
+                # Where the list is in doubt, the end of the line asks the parser.
+                if is_next and isinstance(self._block, List) and self._block.whole() is not None:
                     self._settle_open()
 
     def _end_line(self) -> None:

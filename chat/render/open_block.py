@@ -13,6 +13,7 @@ from collections import ChainMap
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
+from markdown_it.common.utils import MD_TRIM_CHARS
 from markdown_it.token import Token
 
 from chat.render import highlight
@@ -33,7 +34,8 @@ TEXT_ITEM: Final = re.compile(rf"( {{0,3}})([-+*]|\d{{1,9}}[.)]) {{1,4}}{LETTER.
 MARKS_ONLY: Final = re.compile(r"[\s\-*_+=>#`~|:.$\\\[\]()\d]*")
 # The lines that can begin a block right after a line of a paragraph, or change what that line was.
 BLOCK_START: Final = re.compile(
-    r" {0,3}(?:[-+*](?:\s|$)|([-_*])[ \t]*(?:\1[ \t]*){2,}$|=+[ \t]*$|-+[ \t]*$|#{1,6}(?:\s|$)|>|```|~~~|\$\$|\\\["
+    r"\s*(?:\$\$|\\\[)"
+    r"| {0,3}(?:[-+*](?:\s|$)|([-_*])[ \t]*(?:\1[ \t]*){2,}$|=+[ \t]*$|-+[ \t]*$|#{1,6}(?:\s|$)|>|```|~~~"
     r"|[-|:][-|: \t]*$|\d{1,9}[.)](?:\s|$))"
 )
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})(.*)", re.DOTALL)
@@ -106,8 +108,7 @@ class Paragraph:
 
     def whole(self) -> str | None:
         """The paragraph, when it is complete; None when it must be drawn anew from its text."""
-        # White space of any kind at its end is left out.
-        rest = self._text.rstrip()
+        rest = self._text.rstrip(MD_TRIM_CHARS)
         if not rest or not self._is_all_closed:
             return None
         return "".join((self._head, *self._grown, self._closed, render_inline(rest, self._env).html, self._foot))
@@ -115,7 +116,11 @@ class Paragraph:
     def take(self, text: str) -> None:
         """More of the text."""
         if self._is_line_start:
-            text = text.lstrip(" \t")
+            stripped = text.lstrip(" \t")
+            if stripped != text and (self._text or self._closed or self._grown):
+                # Code and formulas that go on from the line before keep it.
+                self._is_all_closed = False
+            text = stripped
             self._is_line_start = not text
         for start in range(0, len(text), _STEP_CHARS):
             self._text += text[start : start + _STEP_CHARS]

@@ -175,6 +175,11 @@ CORPUS = [
     'Words with **bold**, `code` and [a](http://b.c "t").\nA line, *with* more  \nbreak\\\nend [x\n\nnext] one.\n',
     "- **One:** text\n- two `x` and\nmore\n- three\n\nAfter\n\n3. three\n4. four *x\n   y*\n\n**End** it\n",
     "* a\n* b\n\n- [ ] c\n- d\n\ne\n\n- f\n\n  g\n\nh\n- i\n  - j\n\nk\n\n- ```\n  l\n\nm\n",
+    "1. Install:\n  ```python\nimport a\n\nimport b\n  ```\n\nDone\n\n - x:\n  ```\ny\n\nz\n  ```\n\nEnd\n",
+    "-\n\n- =\na\n\n- b\n\n  \xa0\na\n",
+    "b\n\u2028$$\n\na\n\x0c$$\n\nc\n\u3000\\[\n\n",
+    "p``\n\t``\n\nd$$\\\n &$$\n\n",
+    "b\x85\n\nb\x1c\n\n",
 ]
 
 
@@ -200,6 +205,7 @@ LINES = st.sampled_from((
     "-  x", "1.", ">  - z", "   - y", "- - w", "é\u2028", "[c]: http://c", "[a]: http://z",
     "some **more** words", "- **One**: item `x", "- two", "2. two *x*", "to b` end", "x  ",
     "a@b.c, http://q.r_s_ now", "**b", "* * *x", "> - q", "  > r", "$$ a | b", "```a|b", "> ```", "> # h", "1. - a",
+    " - Install:", "- =", "\x0c$$", "\u2028\\[", "\xa0", "x\x85", "y\x1c", "\t``", " &$$",
     "- $$", "  $$", "- ```", "  > $$", "***b", "__c__ _d", "https://a.b/_c_*d*",
 ))
 # fmt: on
