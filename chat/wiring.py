@@ -51,10 +51,11 @@ logger = logging.getLogger(__name__)
 PURGE_INTERVAL_S = 3600
 # How often the database is asked what others did, while the channel layer can't tell.
 UNHEARD_INTERVAL_S = 0.25
-# A tenth of Python's own.
 # Streams make thousands of objects a second and hardly a cycle: to look for cycles after each 700 took a twelfth of a
-# loaded core.
-GC_THRESHOLDS = (20_000, 20, 100)
+# loaded core. But what sockets leave behind must be found before it is tens of megabytes, so that all is looked through
+# after half a million.
+GC_THRESHOLDS = (20_000, 5, 5)
+# A tenth of Python's own.
 SWITCH_INTERVAL_S = 0.0005
 
 

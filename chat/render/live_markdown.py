@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
 from chat.render import fragments, ids
 from chat.render.markdown import render
-from chat.render.markdown_stream import MarkdownStream
+from chat.render.markdown_stream import MarkdownStream, Operation
 
 # A reader that is further behind than so many flushes gets the whole text anew.
 FLUSHES_KEPT = 64
@@ -40,7 +41,8 @@ class LiveMarkdown:
     """Follows one text. `version` counts flushes; a page at one version needs the frames of those after it."""
 
     def __init__(self, text: Text) -> None:
-        self._text = text
+        # The text holds this, and this not the text: what nobody reads any more is gone at once.
+        self._message_id = text.message_id
         self._article = ids.message(text.message_id)
         self._stream = MarkdownStream(self._article)
         self._frames: list[str] = []
@@ -57,7 +59,7 @@ class LiveMarkdown:
         if known._fed < text.length:
             known._stream.feed(text.since(known._fed))
             known._fed = text.length
-            known._flush()
+            known._flush(known._stream.flush())
         return known
 
     @property
@@ -73,21 +75,20 @@ class LiveMarkdown:
         """What a page of that version needs to be of this one."""
         missing = self.version - version_shown
         if missing > len(self._frames):
-            return fragments.text_replaced(self._text.message_id, self.drawn())
+            return fragments.text_replaced(self._message_id, self.drawn())
         return "".join(self._frames[len(self._frames) - missing :])
 
-    def ending(self, version_shown: int) -> str:
+    def ending(self, version_shown: int, text: Text) -> str:
         """What a page of that version needs once the text has ended."""
         if not self._is_finished:
             self._is_finished = True
             self._flush(self._stream.finish())
         if self._stream.is_stale:
-            whole = fragments.Drawn(settled=render(self._text.since(0)), tail="")
-            return fragments.text_replaced(self._text.message_id, whole)
+            whole = fragments.Drawn(settled=render(text.since(0)), tail="")
+            return fragments.text_replaced(self._message_id, whole)
         return self.frame(version_shown)
 
-    def _flush(self, operations: Any = None) -> None:
-        operations = self._stream.flush() if operations is None else operations
+    def _flush(self, operations: Iterable[Operation]) -> None:
         self._frames.append(fragments.text_operations(self._article, operations))
         del self._frames[:-FLUSHES_KEPT]
         self.version += 1

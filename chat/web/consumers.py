@@ -122,6 +122,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
+            # It knows how it ended, and so this: what a socket had is gone at once, and not when garbage is looked for.
+            self._writer = None
         for timer in (self._expiry, self._clock):
             if timer is not None:
                 timer.cancel()

@@ -207,7 +207,7 @@ class HtmlOut:
         if live is not None and message.message_id == live.message_id:
             self._live = None
             if message.state is not MessageState.STREAMING and len(message.content) == live.length:
-                rest = LiveMarkdown.of(live).ending(self._version_shown)
+                rest = LiveMarkdown.of(live).ending(self._version_shown, live)
                 return rest + fragments.message_end(message, conversation_id=state.conversation_id)
         return fragments.message(message, conversation_id=state.conversation_id, oob="upsert:#messages")
 
