@@ -21,6 +21,8 @@ LONG_PAUSE_S = 0.1
 FULL = 0.85
 LONGEST_PAUSE_S = 0.25
 LONGER, SHORTER = 1.25, 0.85
+# Pauses end on a grid of so much of their length: those that end at the same moment cost the loop one wake-up.
+GRID = 0.1
 
 
 class Tempo:
@@ -41,7 +43,9 @@ class Tempo:
             spent_s = self._spent()
             self._follow((spent_s - self._spent_s) / passed_s, looks=passed_s / LOOK_S)
             self._looked_at_s, self._spent_s = now_s, spent_s
-        return self._pause_s
+        if not self._pause_s:
+            return 0.0
+        return self._pause_s + -(now_s + self._pause_s) % (self._pause_s * GRID)
 
     def _follow(self, share: float, *, looks: float) -> None:
         longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0
