@@ -15,7 +15,7 @@ from django.conf import settings
 from chat.conf import Conf
 from chat.core.effects import Order, RunTool, StartGeneration
 from chat.core.ids import ConversationId
-from chat.llm.demo import demo_script
+from chat.llm.demo import DEMO_MODEL, demo_script
 from chat.llm.port import Model
 from chat.llm.scripted import ScriptedServer
 from chat.outside import Outside
@@ -61,7 +61,7 @@ class Workplace:
         conf = self._conf
         base_url = conf.openai_base_url or None
         if conf.is_demo:
-            self._demo = ScriptedServer(demo_script)
+            self._demo = ScriptedServer(demo_script, model=DEMO_MODEL)
             await self._demo.start()
             base_url = self._demo.base_url
         self._model = await asyncio.to_thread(_model, conf, base_url)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from django.conf import settings
 
+from chat.core.prompt import PromptMessage
+from chat.llm.port import Ended
 from chat.tools.sandbox.values import MIB
 from chat.wiring import Site
 
@@ -34,3 +37,19 @@ async def test_limits_of_the_sandbox_are_those_of_the_settings() -> None:
     assert (limits.tasks_max, limits.cpu_max_s, limits.output_max_chars) == (9, 10, 11)
     assert (sandbox.warm_kernels, sandbox.kernels_max, sandbox.idle_timeout_s) == (0, 12, 13)
     assert (sandbox.execution_timeout_s, sandbox.interrupt_grace_s, sandbox.start_timeout_s) == (14, 15, 16)
+
+
+@pytest.mark.parametrize("asked_for", ["", "big-model"])
+async def test_the_demo_answers_by_its_own_name_whichever_model_was_asked_for(asked_for: str) -> None:
+    conf = dataclasses.replace(settings.AGENTSITE, openai_api_key="", openai_base_url="", agent_sandbox_warm_kernels=0)
+    workplace = Site(conf)._workplace
+    assert workplace is not None
+    await workplace.open()
+    try:
+        assert workplace._model is not None
+        prompt = (PromptMessage(role="user", content="short"),)
+        async with workplace._model.ask(prompt, model=asked_for) as answer:
+            chunks = [chunk async for batch in answer for chunk in batch]
+    finally:
+        await workplace.close()
+    assert [chunk.model for chunk in chunks if isinstance(chunk, Ended)] == ["scripted-demo"]

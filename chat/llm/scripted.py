@@ -36,10 +36,10 @@ class ScriptedServer:
     """
 
     def __init__(self, script: Script, *, model: str = "scripted") -> None:
-        """model: the name that `GET /v1/models` lists."""
+        """model: its own name, in the list of models and in each answer, whichever was asked for."""
         self.script = script
         self.exchanges: list[Exchange] = []
-        self._model = model
+        self.model = model
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._arrival = threading.Condition()
@@ -98,7 +98,7 @@ class ScriptedServer:
 
     def models(self) -> bytes:
         """The answer to `GET /v1/models`."""
-        entry = {"id": self._model, "object": "model", "created": 0, "owned_by": "script"}
+        entry = {"id": self.model, "object": "model", "created": 0, "owned_by": "script"}
         return msgspec.json.encode({"object": "list", "data": [entry]})
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,7 +195,7 @@ class _Connection:
 
     async def _perform(self, exchange: Exchange) -> None:
         """Run the script for one request, until its end or the client's, whichever comes first."""
-        answer = ScriptedAnswer(self, exchange)
+        answer = ScriptedAnswer(self, exchange, model=self._server.model)
         script = asyncio.create_task(answer.run(self._server.script(exchange.request)), name="scripted answer")
         watch = asyncio.create_task(self._watch(exchange), name="watch scripted server's client")
         try:

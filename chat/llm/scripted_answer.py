@@ -59,12 +59,12 @@ class Outlet(Protocol):
 class ScriptedAnswer:
     """One answer while it is given. Notes in the exchange when it begins and how it ends."""
 
-    def __init__(self, outlet: Outlet, exchange: Exchange) -> None:
+    def __init__(self, outlet: Outlet, exchange: Exchange, *, model: str) -> None:
         body = exchange.request.body
         options = body.get("stream_options")
         self._outlet = outlet
         self._exchange = exchange
-        self._wire = Wire(number=exchange.request.number, model=str(body.get("model", "")), created_s=int(time.time()))
+        self._wire = Wire(number=exchange.request.number, model=model, created_s=int(time.time()))
         self._is_whole = body.get("stream") is not True
         self._wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self._text: list[str] = []

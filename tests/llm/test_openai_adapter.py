@@ -48,7 +48,7 @@ async def test_an_answer_streams_with_reasoning_usage_and_the_servers_finish_rea
     assert text_of(chunks) == "Hello, world!"
     assert reasoning_of(chunks) == "Let me see."
     assert end_of(chunks) == Ended(
-        finish_reason="length", usage=Usage(prompt_tokens=11, completion_tokens=5), model="test-model"
+        finish_reason="length", usage=Usage(prompt_tokens=11, completion_tokens=5), model="scripted"
     )
 
 
