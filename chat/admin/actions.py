@@ -6,7 +6,7 @@ Must not know how anything is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from chat import models
 from chat.admin import exporting, wishes
@@ -43,7 +44,7 @@ def mark_reviewed(model_admin: Admin, request: HttpRequest, chosen: Rows) -> Non
 @admin.action(permissions=["review"], description="Flag, with a note")
 def flag(model_admin: Admin, request: HttpRequest, chosen: Rows) -> HttpResponse | None:
     """Say of each that somebody should look at it, and why."""
-    if request.POST.get("is_confirmed") != "yes":
+    if not is_confirmed(request):
         return _ask(model_admin, request, chosen, "flag", "Flag these conversations?", asks_note=True)
     _review(model_admin, request, chosen, ReviewState.FLAGGED, note=note_of(request))
     return None
@@ -52,7 +53,7 @@ def flag(model_admin: Admin, request: HttpRequest, chosen: Rows) -> HttpResponse
 @admin.action(permissions=["stop"], description="Stop what runs")
 def stop(model_admin: Admin, request: HttpRequest, chosen: Rows) -> HttpResponse | None:
     """Stop each, as its owner could."""
-    if request.POST.get("is_confirmed") != "yes":
+    if not is_confirmed(request):
         return _ask(model_admin, request, chosen, "stop", "Stop what runs in these conversations?")
     _wish(model_admin, request, chosen, wishes.stop, done="stopped")
     return None
@@ -61,7 +62,7 @@ def stop(model_admin: Admin, request: HttpRequest, chosen: Rows) -> HttpResponse
 @admin.action(permissions=["close"], description="Close: put away")
 def close(model_admin: Admin, request: HttpRequest, chosen: Rows) -> HttpResponse | None:
     """Put each away: what runs is stopped, and its owner finds it no more."""
-    if request.POST.get("is_confirmed") != "yes":
+    if not is_confirmed(request):
         title = "Put these conversations away? What runs in them is stopped, and their owners do not see them any more."
         return _ask(model_admin, request, chosen, "close", title)
     _wish(model_admin, request, chosen, wishes.close, done="put away")
@@ -90,6 +91,34 @@ ACTIONS: tuple[Callable[[Any, HttpRequest, Any], HttpResponse | None], ...] = (
 def note_of(request: HttpRequest) -> str:
     """The note that goes with a review."""
     return request.POST.get("note", "").replace("\0", "").strip()[:NOTE_MAX_CHARACTERS]
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether they have said yes to the question."""
+    return request.POST.get("is_confirmed") == "yes"
+
+
+def question(
+    model_admin: Admin,
+    request: HttpRequest,
+    rows: Iterable[models.Conversation],
+    action: str,
+    title: str,
+    *,
+    back: str,
+    asks_note: bool = False,
+) -> HttpResponse:
+    """The page that asks whether it is meant. Yes comes to the address that asked; `back` is where no leads."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": title,
+        "action": action,
+        "chosen": rows,
+        "back": back,
+        "asks_note": asks_note,
+    }
+    return TemplateResponse(request, "admin/chat/confirm.html", context)
 
 
 def _keys(model_admin: Admin, request: HttpRequest, chosen: Rows) -> Sequence[UUID]:
@@ -125,12 +154,5 @@ def _ask(
     keys = _keys(model_admin, request, chosen)
     if not keys:
         return None
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": title,
-        "action": action,
-        "chosen": chosen.filter(pk__in=keys),
-        "asks_note": asks_note,
-    }
-    return TemplateResponse(request, "admin/chat/confirm.html", context)
+    back = reverse("admin:chat_conversation_changelist")
+    return question(model_admin, request, chosen.filter(pk__in=keys), action, title, back=back, asks_note=asks_note)

@@ -15,12 +15,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from chat import models
 from chat.admin import exporting, wishes
 from chat.admin.access import leave_trace
-from chat.admin.actions import note_of
+from chat.admin.actions import is_confirmed, note_of, question
 from chat.admin.call_facts import call_facts
 from chat.admin.filters import in_words
 from chat.admin.listing import ReadOnlyAdmin, may, person_id
@@ -81,6 +82,7 @@ def show(request: HttpRequest, object_id: str, *, model_admin: ReadOnlyAdmin) ->
         "events_since": 0 if row.reviewed_seq is None else row.seq - row.reviewed_seq,
         "states": list(ReviewState),
         "rows_max": ROWS_MAX,
+        "kept_days": settings.AGENTSITE.agent_deleted_kept_days,
         "may": {name: may(request, f"{name}_conversation") for name in ("review", "stop", "close", "export")}
         | {"events": may(request, "view_event"), "traces": may(request, "view_accesstrace")},
         "endings": tuple(exporting.FORMS),
@@ -126,9 +128,26 @@ def stop(request: HttpRequest, conversation_id: UUID, model_admin: ReadOnlyAdmin
 
 @require_POST
 def close(request: HttpRequest, conversation_id: UUID, model_admin: ReadOnlyAdmin) -> HttpResponse:
-    """Put it away."""
+    """Put it away, after a question."""
+    permission = "close_conversation"
+    if not is_confirmed(request):
+        model_admin.check_may(request, "view_conversation", permission)
+        title = "Put this conversation away? What runs in it is stopped, and its user does not see it any more."
+        back = reverse("admin:chat_conversation_change", args=(conversation_id,))
+        return question(model_admin, request, [found(conversation_id)], "put away", title, back=back)
+    return _wish(request, conversation_id, model_admin, permission=permission, wish=wishes.close, done="Put away.")
+
+
+@require_POST
+def restore(request: HttpRequest, conversation_id: UUID, model_admin: ReadOnlyAdmin) -> HttpResponse:
+    """Bring it back after it was put away."""
     return _wish(
-        request, conversation_id, model_admin, permission="close_conversation", wish=wishes.close, done="Put away."
+        request,
+        conversation_id,
+        model_admin,
+        permission="close_conversation",
+        wish=wishes.restore,
+        done="It is in its user's list again.",
     )
 
 

@@ -145,6 +145,7 @@ class ConversationAdmin(ReadOnlyAdmin):
             ("review", conversation_page.review, "review/"),
             ("stop", conversation_page.stop, "stop/"),
             ("close", conversation_page.close, "close/"),
+            ("restore", conversation_page.restore, "restore/"),
             ("export", conversation_page.export, "export.<str:ending>"),
         )
         own = [

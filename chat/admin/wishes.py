@@ -14,6 +14,7 @@ from chat.clock import now_ms
 from chat.core.calls import Choice, Scope
 from chat.core.events import (
     ConversationDeleted,
+    ConversationRestored,
     StopRequested,
     ToolApproved,
     ToolRejected,
@@ -35,6 +36,11 @@ def stop(conversation_id: UUID, *, user_id: int) -> str:
 def close(conversation_id: UUID, *, user_id: int) -> str:
     """Put a conversation away, as its owner can, who can take that back. Empty when it happened, else why not."""
     return _wish(conversation_id, ConversationDeleted(at_ms=now_ms()), user_id)
+
+
+def restore(conversation_id: UUID, *, user_id: int) -> str:
+    """Bring a conversation back that was put away. Empty when it happened, else why not."""
+    return _wish(conversation_id, ConversationRestored(at_ms=now_ms()), user_id)
 
 
 def approve(conversation_id: UUID, call_id: UUID, *, digest: str, user_id: int) -> str:
@@ -76,7 +82,7 @@ def _wish(conversation_id: UUID, event: WishEvent, user_id: int) -> str:
 
 
 async def _let_happen(conversation_id: ConversationId, event: WishEvent, user_id: int) -> object:
-    # A decision goes on with the run, so somebody must be there to perform it; what only ends things needs nobody.
-    is_end = isinstance(event, StopRequested | ConversationDeleted)
-    site = wiring.site() if is_end else await wiring.running()
+    # A decision goes on with the run, so somebody must be there to perform it; what starts nothing needs nobody.
+    starts_nothing = isinstance(event, StopRequested | ConversationDeleted | ConversationRestored)
+    site = wiring.site() if starts_nothing else await wiring.running()
     return await site.engine.apply(conversation_id, event, actor_id=user_id)

@@ -142,10 +142,31 @@ def test_stop_and_close_are_in_the_log_as_those_of_staff(kept: Kept) -> None:
     chief.post(f"{place}/stop/")
     assert kept.row.phase == "idle"
     assert "Nothing is running." in chief.post(f"{place}/stop/", follow=True).content.decode()
-    chief.post(f"{place}/close/")
+    chief.post(f"{place}/close/", {"is_confirmed": "yes"})
     assert kept.row.is_deleted
     events = models.Event.objects.filter(conversation=kept.row, actor_id=user.pk).order_by("seq")
     assert list(events.values_list("name", flat=True)) == ["stop_requested", "conversation_deleted"]
+    assert replay.check(kept.conversation_id)[1] == []
+
+
+def test_one_is_put_away_after_a_question_and_can_be_brought_back_as_the_log_tells(kept: Kept) -> None:
+    user = member("carl", group="admin")
+    chief = client_of(user)
+    place = f"/admin/chat/conversation/{kept.conversation_id}"
+    asked = chief.post(f"{place}/close/").content.decode()
+    assert "Put this conversation away?" in asked
+    assert f'href="{place}/change/"' in asked
+    assert not kept.row.is_deleted
+    away = chief.post(f"{place}/close/", {"is_confirmed": "yes"}, follow=True).content.decode()
+    assert kept.row.is_deleted
+    assert f'action="{place}/restore/"' in away
+    assert f'action="{place}/close/"' not in away
+    back = chief.post(f"{place}/restore/", follow=True).content.decode()
+    assert not kept.row.is_deleted
+    assert f'action="{place}/close/"' in back
+    assert "This conversation is not deleted." in chief.post(f"{place}/restore/", follow=True).content.decode()
+    events = models.Event.objects.filter(conversation=kept.row, actor_id=user.pk).order_by("seq")
+    assert list(events.values_list("name", flat=True)) == ["conversation_deleted", "conversation_restored"]
     assert replay.check(kept.conversation_id)[1] == []
 
 

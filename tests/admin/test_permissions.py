@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from chat import models
+from chat.core.events import ConversationDeleted
 from tests.admin.staff import client_of, member, waiting_for_staff
+from tests.core.talk import NOW_MS
 from tests.store.kept import Kept
 
 TABLES = ("conversation", "toolcall", "event", "review", "accesstrace", "process")
@@ -71,16 +73,20 @@ def test_a_group_is_offered_its_actions_and_no_other(groups: None, kept: Kept, g
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("verb", "needs"),
-    [("review", "reviewer"), ("stop", "admin"), ("close", "admin")],
+    [("review", "reviewer"), ("stop", "admin"), ("close", "admin"), ("restore", "admin")],
 )
 def test_a_button_of_the_page_does_nothing_for_who_may_not_press_it(
     groups: None, kept: Kept, verb: str, needs: str
 ) -> None:
+    if verb == "restore":
+        kept.take(ConversationDeleted(at_ms=NOW_MS))
     order = ("", "reviewer", "approver", "admin")
     for group in order:
         client = client_of(member(f"of-{group or 'none'}", group=group))
         before = kept.row.seq, models.Review.objects.count()
-        answer = client.post(f"{CONVERSATIONS}{kept.conversation_id}/{verb}/", {"state": "reviewed"})
+        answer = client.post(
+            f"{CONVERSATIONS}{kept.conversation_id}/{verb}/", {"state": "reviewed", "is_confirmed": "yes"}
+        )
         if order.index(group) < order.index(needs):
             assert answer.status_code == 403
             assert (kept.row.seq, models.Review.objects.count()) == before
