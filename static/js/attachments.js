@@ -21,8 +21,8 @@ const token = form.elements.csrfmiddlewaretoken.value;
 const sizeMax = Number(form.dataset.maxBytes);
 const countMax = Number(form.dataset.maxFiles);
 const types = picker.accept.split(",").filter((ending) => ending !== "");
-// Each: name, size; state: waiting, uploading, ready or failed; answer: the server's; words: why it failed, and whether it
-// can be tried again; file, request, item.
+// In the order in which they were chosen. Each: name, size; order: when it was chosen; state: waiting, uploading, ready or
+// failed; answer: the server's; words: why it failed, and whether it can be tried again; file, request, item.
 let entries = [];
 
 function sizeWords(bytes) {
@@ -45,12 +45,7 @@ export function whyNot() {
 
 export const hasFiles = () => entries.length > 0;
 
-let counter = 0;
-
-function keep(answer) {
-  counter += 1;
-  kept.write(PREFIX + answer.id, { ...answer, order: Date.now() + counter / 1000 });
-}
+const keep = (answer) => kept.write(PREFIX + answer.id, answer);
 
 function draw(entry) {
   const { item, state, answer } = entry;
@@ -76,8 +71,10 @@ function show(entry) {
     // Its name promised too much.
     image.hidden = true;
   });
-  entries.push(entry);
-  list.append(entry.item);
+  const later = entries.findIndex((other) => other.order > entry.order);
+  const place = later < 0 ? entries.length : later;
+  list.insertBefore(entry.item, list.children[place] ?? null);
+  entries.splice(place, 0, entry);
   list.hidden = false;
   draw(entry);
   list.scrollTop = list.scrollHeight;
@@ -122,8 +119,8 @@ function finish(entry) {
   const { request } = entry;
   const answer = answerOf(request);
   if (answer) {
-    Object.assign(entry, { state: "ready", answer, name: answer.name });
-    keep(answer);
+    Object.assign(entry, { state: "ready", answer: { ...answer, order: entry.order }, name: answer.name });
+    keep(entry.answer);
     draw(entry);
     speak(`${entry.name} is attached.`);
     uploadNext();
@@ -171,8 +168,9 @@ function refusal(file) {
 function add(files) {
   const room = countMax - entries.length;
   if (files.length > room) tell(`A message has at most ${countMax} files.`);
-  for (const file of files.slice(0, Math.max(0, room))) {
-    const entry = { name: file.name || "pasted", size: file.size, state: "waiting", answer: null, words: "", file };
+  for (const [number, file] of files.slice(0, Math.max(0, room)).entries()) {
+    const order = Date.now() + number / 1000;
+    const entry = { name: file.name || "pasted", size: file.size, order, state: "waiting", answer: null, words: "", file };
     show(entry);
     const words = refusal(file);
     if (words) fail(entry, words, false);
@@ -183,7 +181,8 @@ function add(files) {
 function showReady(answers) {
   for (const answer of answers) {
     if (entries.some((entry) => entry.answer?.id === answer.id)) continue;
-    show({ name: answer.name, size: answer.size, state: "ready", answer, words: "", file: null });
+    const { name, size, order } = answer;
+    show({ name, size, order, state: "ready", answer, words: "", file: null });
   }
 }
 
@@ -256,5 +255,4 @@ addEventListener("storage", (event) => {
   else ready().filter((entry) => entry.answer.id === id).forEach(drop);
 });
 
-const answers = kept.keys(PREFIX).map(kept.read).filter(Boolean);
-showReady(answers.sort((one, other) => one.order - other.order));
+showReady(kept.keys(PREFIX).map(kept.read).filter(Boolean));

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import CallTool, Gate, Say, ScriptedRequest, Step, Wait
@@ -30,6 +30,8 @@ LARGE_BYTES = 20 << 20
 # A kernel's start on a busy machine, and pandas.
 RUN_TIMEOUT_MS = 90_000
 NUDGE = "#length"
+# A line of text with its margins, on a page for a mouse.
+TALLEST_FILE_PX = 60
 
 
 @pytest.fixture
@@ -205,9 +207,42 @@ def test_what_was_uploaded_is_still_there_after_a_reload_and_in_another_tab(visi
     assert tab.composer.input_value() == "A draft"
     tab.composer.press("Enter")
     tab.expect_count(tab.articles("assistant"), 1)
-    assert sorted(attached(tab)) == ["a.csv", "b.csv"]
+    assert attached(tab) == ["a.csv", "b.csv"]
     for each in (tab, second):
         expect(chips(each)).to_have_count(0)
+
+
+def test_files_keep_the_order_in_which_they_were_chosen_whichever_is_uploaded_first(visitor: Visitor, tab: Tab) -> None:
+    second = visitor.open(tab.conversation)
+    tab.look()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    tab.page.route("**/files/", hold, times=1)
+    pick(tab, [file("large.csv"), file("small.csv")])
+    expect(chips(tab, "ready")).to_have_count(1)
+    held[0].continue_()
+    for each in (tab, second):
+        expect_ready(each, "large.csv", "small.csv")
+    tab.load()
+    expect_ready(tab, "large.csv", "small.csv")
+    tab.ask("Compare")
+    assert attached(tab) == ["large.csv", "small.csv"]
+
+
+def test_a_sent_picture_says_its_name_and_files_beside_it_are_no_taller_than_their_own(tab: Tab) -> None:
+    pick(tab, [file("photo.png", picture(200, 160), "image/png"), file("data.csv")])
+    expect(chips(tab, "ready")).to_have_count(2)
+    tab.ask("Compare")
+    assert attached(tab) == ["photo.png", "data.csv"]
+    shown = tab.articles("user").locator(".attached li")
+    expect(shown.first.locator(".file-name")).to_be_visible()
+    tab.until("() => document.querySelector('.attached img').naturalHeight === 160")
+    picture_px, file_px = (tab.page.evaluate("item => item.offsetHeight", each) for each in shown.element_handles())
+    assert file_px < TALLEST_FILE_PX
+    assert picture_px > 160
 
 
 def test_a_file_that_is_removed_is_gone_from_the_server_too(visitor: Visitor, tab: Tab) -> None:
