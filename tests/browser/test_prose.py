@@ -42,3 +42,31 @@ def test_the_box_of_a_task_stands_beside_its_first_line(visitor: Visitor, upstre
         assert whole["y"] < tick["y"]
         assert tick["y"] + tick["height"] < whole["y"] + line_px < 40 + whole["y"]
         assert tick["x"] + tick["width"] < whole["x"]
+
+
+ALIGNED = "\\begin{aligned} a &= b \\\\ aaa + b &= c + d \\end{aligned}"
+CASES = "\\begin{cases} x & \\text{if it is so} \\\\ x + y + z & \\text{else} \\end{cases}"
+GATHERED = "\\begin{gathered} a = b \\\\ a + b + c = d \\end{gathered}"
+
+
+def edges(formula: Locator, column: int) -> tuple[set[int], set[int]]:
+    """Where what is in the cells of a column begins and ends, each edge once."""
+    left, right = set(), set()
+    for row in formula.locator("mtr").all():
+        parts = [box(part) for part in row.locator("mtd").nth(column).locator("> *").all()]
+        left.add(round(parts[0]["x"]))
+        right.add(round(parts[-1]["x"] + parts[-1]["width"]))
+    return left, right
+
+
+def test_equations_are_aligned_as_they_say(visitor: Visitor, upstream: ScriptedServer) -> None:
+    tab = answered(visitor, upstream, "\n\n".join(f"$${tex}$$" for tex in (ALIGNED, CASES, GATHERED)))
+    aligned, cases, gathered = tab.answer.locator("math").all()
+    (_, ends), (begins, _) = edges(aligned, 0), edges(aligned, 1)
+    assert len(ends) == len(begins) == 1, "an equation is aligned by its sign"
+    assert begins == ends, "and its halves meet there"
+    for column in (0, 1):
+        assert len(edges(cases, column)[0]) == 1
+    left, right = edges(gathered, 0)
+    assert min(left) + max(right) == pytest.approx(max(left) + min(right), abs=1)
+    assert len(left) == len(right) == 2
