@@ -12,12 +12,13 @@ from uuid import UUID
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, TextField, Value, When
-from django.db.models.functions import Substr
+from django.db.models.functions import Right
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from chat import models
 from chat.admin import deciding, filters
@@ -30,6 +31,10 @@ from chat.store.reviews import Access
 from chat.store.rows import call_value
 
 ERROR_CHARACTERS = 120
+# Where the last line of an error lies, with what comes after it.
+RESULT_END_CHARACTERS = 500
+# How lines begin that come after an error in what a tool brings.
+AFTER_ERROR = ("Exit code ", "The kernel was restarted", "Shown to the user: ")
 
 
 @admin.register(models.ToolCall)
@@ -61,8 +66,8 @@ class ToolCallAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a conversation or of a tool call."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The rows; of a result no more than the beginning, and that only of a failure."""
-        failure = When(state=CallState.FAILED.value, then=Substr("result", 1, ERROR_CHARACTERS))
+        """The rows; of a result no more than the end, and that only of a failure."""
+        failure = When(state=CallState.FAILED.value, then=Right("result", RESULT_END_CHARACTERS))
         rows = super().get_queryset(request)
         annotated: QuerySet[Any] = rows.annotate(failure=Case(failure, default=Value(""), output_field=TextField()))
         return annotated
@@ -95,9 +100,10 @@ class ToolCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description="error")
     def error(self, row: Any) -> str:
-        """The first line of why it failed."""
-        lines = row.failure.strip().splitlines()
-        return lines[0] if lines else "–"
+        """The last line of why it failed: there a traceback says it."""
+        lines = [line for line in row.failure.splitlines() if any(map(str.isalnum, line))]
+        errors = [line for line in lines if not line.startswith(AFTER_ERROR)]
+        return Truncator((errors or lines or ["–"])[-1].strip()).chars(ERROR_CHARACTERS)
 
     @admin.display(description="conversation")
     def of_conversation(self, row: models.ToolCall) -> SafeString:

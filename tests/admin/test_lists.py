@@ -135,6 +135,34 @@ def test_calls_are_filtered(boss: Client, kept: Kept, parameters: dict[str, str]
     assert len(rows) == expected[next(iter(parameters.values()))]
 
 
+TRACEBACK = f"""\
+first line
+{"-" * 75}
+ZeroDivisionError                         Traceback (most recent call last)
+Cell In[1], line 1
+----> 1 1 / 0
+
+ZeroDivisionError: division by zero"""
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        (TRACEBACK, "ZeroDivisionError: division by zero"),
+        (f"{'x' * 9_000}\n{TRACEBACK}\nShown to the user: image-1.png", "ZeroDivisionError: division by zero"),
+        ("ls: no such file\nExit code 2.", "ls: no such file"),
+        ("Exit code 1.", "Exit code 1."),
+        ("", "–"),
+    ],
+)
+def test_a_call_that_failed_says_why_by_the_last_line_of_its_error(
+    boss: Client, kept: Kept, result: str, error: str
+) -> None:
+    models.ToolCall.objects.filter(state="failed").update(result=result)
+    page = boss.get("/admin/chat/toolcall/", {"state": "failed"}).content.decode()
+    assert page.count(f'<td class="field-error">{error}</td>') == 2
+
+
 def test_events_are_filtered_by_name_and_conversation(boss: Client, kept: Kept) -> None:
     other = Kept(kept.user_id)
     assert {row.name for row in shown(boss, "/admin/chat/event/", name="tool_approved")} == {"tool_approved"}
