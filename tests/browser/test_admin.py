@@ -25,6 +25,20 @@ WATCH = """() => {
   });
 }"""
 CODE = "import matplotlib.pyplot as plt\n\nplt.bar(['Jan', 'Feb'], [3, 5])\nplt.title('Sales')\nplt.show()\n"
+# Words that begin on one line and end on another.
+BROKEN = """root => {
+  const broken = [];
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    for (const word of walker.currentNode.data.matchAll(/\\w+/g)) {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, word.index);
+      range.setEnd(walker.currentNode, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
 Arrive = Callable[..., Visitor]
 
 
@@ -177,6 +191,17 @@ def test_time_travel_by_slider_and_links_swaps_what_is_shown(
     page.go_back()
     expect(page.locator("#moment > h1")).to_contain_text("event 1 of")
     expect(page.locator(".as-seen #messages")).to_have_count(1)
+
+
+def test_no_word_of_what_changed_is_broken(arrive: Arrive, guarded: ServerProcess, asked: Tab) -> None:
+    for card in asked.page.locator("[data-call-id]").all():
+        card.locator("[data-action=reject]").click()
+    asked.expect_phase("idle")
+    page = staff(arrive, guarded)
+    page.goto(f"/admin/chat/conversation/{asked.conversation}/at/")
+    changes = page.locator(".changes")
+    expect(changes).to_contain_text("complete")
+    assert changes.evaluate(BROKEN) == []
 
 
 def test_time_travel_works_without_javascript(arrive: Arrive, guarded: ServerProcess, asked: Tab) -> None:
