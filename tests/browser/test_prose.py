@@ -7,7 +7,14 @@ from playwright.sync_api import FloatRect, Locator
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Say
+from tests.browser import seeing
+from tests.browser.conftest import Arrive
+from tests.browser.test_accessibility import PHONE
 from tests.browser.visitor import Tab, Visitor
+from tests.server import ServerProcess
+
+# Two or three words in the text of a table.
+CELL_PX = 100
 
 
 def answered(visitor: Visitor, upstream: ScriptedServer, text: str) -> Tab:
@@ -70,3 +77,16 @@ def test_equations_are_aligned_as_they_say(visitor: Visitor, upstream: ScriptedS
     left, right = edges(gathered, 0)
     assert min(left) + max(right) == pytest.approx(max(left) + min(right), abs=1)
     assert len(left) == len(right) == 2
+
+
+def test_in_a_wide_table_headers_wrap_and_cells_have_room_for_words(
+    arrive: Arrive, server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    heads = ("Number", "How many requests come in an hour", "What it does when things go wrong", "Who can use it")
+    cells = ("1", "some, or a few more", "it tries again after a while, and then again", "anybody at all")
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (heads, ("-:", "--", "--", "--"), cells))
+    tab = answered(arrive(server, **PHONE), upstream, f"{table}\n")
+    number, *words = (box(head)["width"] for head in tab.answer.locator("th").all())
+    assert number < CELL_PX
+    assert all(CELL_PX < width < 2 * CELL_PX for width in words), words
+    assert seeing.wide(tab.page) == []
