@@ -46,7 +46,7 @@ FINISH_NOTES = {
 MESSAGE_WORDS = ("id", "element", "position", "text", "reasoning", "thinking_words", "sent_at", "sent_day", "sent_time")
 MESSAGE_HTML = ("settled_html", "tail_html")
 # What they decide by.
-MESSAGE_SHAPE = ("role", "state", "calling", "finish_note", "failure_words")
+MESSAGE_SHAPE = ("role", "state", "made_calls", "calling", "finish_note", "failure_words")
 
 _answers = KeptAnswers()
 _message = Stencil("chat/message.html")
@@ -73,9 +73,19 @@ def drawn(message: Message) -> Drawn:
 
 
 def message_context(
-    message: Message, text: Drawn | None = None, *, calls: Iterable[ToolCall] = (), calling: str = ""
+    message: Message,
+    text: Drawn | None = None,
+    *,
+    calls: Iterable[ToolCall] = (),
+    made_calls: bool = False,
+    calling: str = "",
 ) -> dict[str, Any]:
-    """What the templates of a message show. calls: those that it made. calling: the tool whose call it writes now."""
+    """What the templates of a message show.
+
+    calls: those that it made. made_calls: whether it made any, where they are drawn elsewhere. calling: the tool whose
+    call it writes now.
+    """
+    calls = tuple(calls)
     took = message.telemetry
     sent_at = datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC)
     is_answer = message.role is Role.ASSISTANT
@@ -98,6 +108,7 @@ def message_context(
         "tail_html": mark_safe(text.tail) if text else "",  # noqa: S308 - made by our renderer
         "reasoning": message.reasoning,
         "thinking_words": thinking_words(message),
+        "made_calls": made_calls or bool(calls),
         "calling": calling,
         "attachments": [artifact_context(file) for file in message.attachments],
         "sent_at": sent_at.isoformat(),
@@ -199,11 +210,12 @@ def message(
     conversation_id: UUID,
     text: Drawn | None = None,
     calls: Iterable[ToolCall] = (),
+    made_calls: bool = False,
     calling: str = "",
     oob: str = "",
 ) -> str:
     """A whole message, with the calls that it made, and that which it writes now."""
-    shown = message_context(value, text, calls=calls, calling=calling)
+    shown = message_context(value, text, calls=calls, made_calls=made_calls, calling=calling)
     return _of_message(_message, shown, conversation_id, oob=oob)
 
 
@@ -261,9 +273,9 @@ def _of_message(stencil: Stencil, shown: dict[str, Any], conversation_id: UUID, 
     return stencil.filled((oob, *[shown[name] for name in MESSAGE_SHAPE], *facts), words, context)
 
 
-def message_end(value: Message, *, conversation_id: UUID) -> str:
+def message_end(value: Message, *, conversation_id: UUID, made_calls: bool = False) -> str:
     """What changes on a message around its text when it ends: its attributes, its foot, how long it thought."""
-    context = message_context(value, Drawn(settled="", tail=""))
+    context = message_context(value, Drawn(settled="", tail=""), made_calls=made_calls)
     foot = _of_message(_message_foot, context, conversation_id, oob="true")
     thought = format_html(
         '<span id="{}" hx-swap-oob="innerHTML">{}</span>', ids.place(value.message_id, "thought"), thinking_words(value)

@@ -85,7 +85,11 @@ class HtmlOut:
     def update(self, published: Published) -> str:
         """The messages and parts that an announcement changed."""
         announcement = published.announcement
-        pieces = [self._message(announcement.state, message) for message in announcement.messages]
+        callers = {call.message_id for call in announcement.calls}
+        pieces = [
+            self._message(announcement.state, message, made_calls=message.message_id in callers)
+            for message in announcement.messages
+        ]
         pieces += [self._card(call) for call in {call.call_id: call for call in announcement.calls}.values()]
         parts = published.made.get("parts")
         if parts is None:
@@ -202,14 +206,18 @@ class HtmlOut:
         """A card that is drawn anew shows what was saved of its output: all of it comes once more."""
         self._outputs.pop((call.call_id, call.execution_no), None)
 
-    def _message(self, state: Conversation, message: Message) -> str:
+    def _message(self, state: Conversation, message: Message, *, made_calls: bool) -> str:
         live = self._live
         if live is not None and message.message_id == live.message_id:
             self._live = None
             if message.state is not MessageState.STREAMING and len(message.content) == live.length:
                 rest = LiveMarkdown.of(live).ending(self._version_shown, live)
-                return rest + fragments.message_end(message, conversation_id=state.conversation_id)
-        return fragments.message(message, conversation_id=state.conversation_id, oob="upsert:#messages")
+                return rest + fragments.message_end(
+                    message, conversation_id=state.conversation_id, made_calls=made_calls
+                )
+        return fragments.message(
+            message, conversation_id=state.conversation_id, made_calls=made_calls, oob="upsert:#messages"
+        )
 
     def _follow(self, live: LiveText, *, version: int, reasoning: int, calling: str) -> None:
         self._live = live

@@ -245,3 +245,42 @@ def test_after_stop_failure_retry_and_changes_of_the_queue_the_fresh_page_is_the
     tab.expect_count(tab.articles("assistant", "complete"), 1)
     tab.expect_phase("idle")
     same_everywhere()
+
+
+def test_a_stop_while_a_call_waits_is_marked_and_can_be_retried_in_every_tab(
+    reader: Visitor, upstream: ScriptedServer
+) -> None:
+    upstream.script = lambda request: (
+        Say(text="Let me see."),
+        CallTool(name="run_shell", arguments='{"command": "ls"}'),
+    )
+    tab = reader.open()
+    witness = reader.open(tab.conversation)
+    tab.look()
+
+    def stop_it() -> None:
+        tab.expect_phase("awaiting_approval")
+        tab.stop.click()
+        tab.expect_phase("idle")
+
+    def expect_marks(count: int) -> None:
+        fresh = reader.open(tab.conversation)
+        for each in (tab, witness, fresh):
+            expect(each.page.locator(".ending:visible")).to_have_count(count)
+            expect(each.page.get_by_role("button", name="Retry")).to_have_count(count)
+            expect_the_same(each, fresh, "#messages", "#status")
+        fresh.page.close()
+        tab.look()
+
+    tab.say("What is here?")
+    stop_it()
+    expect(tab.articles().last.locator(".ending")).to_have_text("Response interruptedRetry")
+    expect_marks(1)
+    tab.page.get_by_role("button", name="Retry").click()
+    tab.expect_phase("awaiting_approval")
+    expect_marks(0)
+    stop_it()
+    expect_marks(1)
+    upstream.script = lambda request: (Say(text="Nothing."),)
+    tab.ask("Then say it without looking")
+    expect_marks(0)
