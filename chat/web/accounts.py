@@ -19,9 +19,10 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse_lazy
 from django.utils.crypto import constant_time_compare, salted_hmac
-from django.views.generic import CreateView
+from django.views.generic import CreateView, View
 
 from chat import wiring
 from chat.conf import Conf
@@ -107,6 +108,19 @@ class Login(views.LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """The form, and whether there is a way to sign up."""
         return super().get_context_data(signup_open=settings.AGENTSITE.agent_signup_open, **kwargs)
+
+
+class Logout(views.LogoutView):
+    """Logging out. Whoever only opens the address is asked first: a link logs nobody out."""
+
+    http_method_names = View.http_method_names
+    template_name = "registration/logout.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Ask whoever is logged in."""
+        if not request.user.is_authenticated:
+            return redirect("login")
+        return super().get(request, *args, **kwargs)
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth
 from django.urls import path
 
 from chat.web import accounts, health, uploads, views
@@ -22,7 +21,7 @@ urlpatterns = [
     path("artifacts/<uuid:artifact_id>/", uploads.artifact, name="artifact"),
     path("search/", views.search, name="search"),
     path("accounts/login/", accounts.Login.as_view(), name="login"),
-    path("accounts/logout/", auth.LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", accounts.Logout.as_view(), name="logout"),
     path("accounts/password/", accounts.Password.as_view(), name="password"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
     path("healthz", health.alive, name="healthz"),

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.shortcuts import redirect, render, resolve_url
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from chat import codec, wiring
 from chat.clock import now_ms
@@ -55,15 +55,23 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
     """A new conversation, with the agent that was chosen."""
+    if request.method != "POST":
+        # Whoever had to log in first comes back without the form that they sent.
+        return redirect("home")
+    is_htmx = "HX-Request" in request.headers
     try:
         chosen = request.POST.get("agent")
         agent_id = UUID(chosen) if chosen else None
-        return redirect("conversation", async_to_sync(_start)(_user_id(request), agent_id))
+        address = resolve_url("conversation", async_to_sync(_start)(_user_id(request), agent_id))
     except (ValueError, agents.AgentMissingError):
-        return render(request, "chat/agent_missing.html", {"words": str(agents.AgentMissingError())}, status=400)
+        words = str(agents.AgentMissingError())
+        if is_htmx:
+            return HttpResponse(f"{words}\n", status=400, content_type="text/plain")
+        return render(request, "chat/agent_missing.html", {"words": words}, status=400)
+    return HttpResponse(status=204, headers={"HX-Redirect": address}) if is_htmx else redirect(address)
 
 
 async def _start(user_id: int, agent_id: UUID | None = None) -> ConversationId:

@@ -33,6 +33,9 @@ document.addEventListener("click", (event) => {
   if (action === "close-drawer") closeDrawer();
 });
 
+// What comes of it, or that nothing does, is said on the page.
+sidebar.addEventListener("submit", closeDrawer);
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !isOpen() || document.querySelector("dialog[open], :popover-open")) return;
   event.preventDefault();

@@ -1,5 +1,5 @@
-/* Requests beside the socket. Knows: form[data-quiet], whose effect comes back over the socket; htmx's requests; the answers
-   204 and "log in first". Must not know: what they ask for. Tells `agentsite:done` on the form, or shows why it failed. */
+/* Requests beside the socket. Knows: form[data-quiet], whose effect comes back over the socket or is another page; htmx's
+   requests; the answers 204 and "log in first". Must not know: what they ask for. Tells `agentsite:done` on the form, or shows why it failed. */
 
 import { tell } from "./page.js";
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from urllib.parse import quote
 
 from playwright.sync_api import Route, WebSocket, expect
 
@@ -13,7 +14,7 @@ from chat.llm.scripted_steps import Ending, Gate, Say, Wait
 from tests.browser.visitor import Tab, Visitor
 from tests.browser.writing import chunk
 from tests.journeys import figures
-from tests.server import ServerProcess
+from tests.server import PASSWORD, ServerProcess
 
 # Milliseconds from a press on Stop, or on Escape, until the page says that it stops.
 TIME_OF_STOPPING = """async (isKey) => {
@@ -161,4 +162,33 @@ def test_logging_out_in_one_tab_ends_the_others_and_says_so(visitor: Visitor) ->
     tab.expect_connection("offline")
     expect(tab.connection.locator(".words")).to_have_text("You were logged out")
     expect(tab.page.get_by_role("link", name="Log in")).to_be_visible()
+    visitor.person.log_in(visitor.name)
+
+
+def test_no_new_conversation_is_said_in_words_and_a_log_in_leads_back(visitor: Visitor) -> None:
+    tab = visitor.open()
+    begin = tab.page.get_by_role("button", name="New conversation", exact=True)
+    notice = tab.page.locator(".notice").last
+    visitor.may_lose_server = True
+    visitor.context.set_offline(True)
+    begin.click()
+    expect(notice).to_contain_text("The server can't be reached")
+    visitor.context.set_offline(False)
+    tab.expect_connection("online")
+    # As after a log-in in another tab.
+    visitor.context.clear_cookies(name="csrftoken")
+    begin.click()
+    expect(notice).to_contain_text("Reload the page and try again")
+    visitor.faults[:] = [fault for fault in visitor.faults if "status of 403" not in fault]
+    tab.load()
+    visitor.context.clear_cookies(name="sessionid")
+    begin.click()
+    for address in (f"/accounts/login/?next={quote(tab.path, safe='')}", "/accounts/login/?next=/c/new/"):
+        tab.page.wait_for_url(visitor.base + address)
+        tab.page.get_by_label("Username").fill(visitor.name)
+        tab.page.get_by_label("Password").fill(PASSWORD)
+        tab.page.get_by_role("button", name="Log in").click()
+        tab.page.wait_for_url(visitor.base + tab.path)
+        visitor.context.clear_cookies(name="sessionid")
+        tab.page.goto("/c/new/")
     visitor.person.log_in(visitor.name)

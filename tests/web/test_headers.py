@@ -32,7 +32,9 @@ def client(db: None) -> Client:
         ("/healthz", 200),
         (NOWHERE, 404),
         ("/nothing/here", 404),
-        ("/c/new/", 405),
+        ("/accounts/logout/", 200),
+        ("/c/new/", 302),
+        (f"{NOWHERE}rename/", 405),
     ],
 )
 def test_every_answer_has_the_policy_and_is_kept_by_nobody(client: Client, path: str, status: int) -> None:
