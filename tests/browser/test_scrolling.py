@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import Gate, Say, ScriptedRequest, Step, Wait
 from chat.render import ids
+from tests.browser.conftest import Arrive
 from tests.browser.visitor import Tab, Visitor
+from tests.server import ServerProcess
 
 FROM_END = (
     "() => { const s = document.getElementById('scroller'); return s.scrollHeight - s.clientHeight - s.scrollTop; }"
 )
+PAINTS = "() => performance.getEntriesByType('paint').length"
 PARAGRAPHS = "A paragraph that takes some room on the page.\n\n" * 60
 NEAR_PX = 64
 QUESTIONS = 65
@@ -162,3 +166,36 @@ def test_an_address_of_a_message_leads_to_it_however_far_back(visitor: Visitor, 
         }""",
         first,
     )
+
+
+def test_the_first_paint_shows_the_end_and_no_time_of_another_zone(
+    arrive: Arrive, server: ServerProcess, visitor: Visitor, upstream: ScriptedServer
+) -> None:
+    upstream.script = lambda request: (Say(text=PARAGRAPHS),)
+    conversation = visitor.person.new_conversation()
+    visitor.converse(conversation, ["A long one"])
+    page = visitor.context.new_page()
+    time = page.locator("#messages time.short").last
+    held: dict[str, Route] = {}
+
+    def hold(route: Route) -> None:
+        held[route.request.url.rpartition("/")[2]] = route
+
+    page.route(re.compile(r"/js/(at_end|main)\.js$"), hold)
+    page.goto(f"/c/{conversation}/", wait_until="commit")
+    expect(time).to_be_attached()
+    page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+    assert page.evaluate(PAINTS) == 0
+    held["at_end.js"].continue_()
+    page.wait_for_function(PAINTS)
+    assert page.evaluate(FROM_END) <= 1
+    expect(time).to_be_hidden()
+    held["main.js"].continue_()
+    expect(time).to_be_visible()
+    assert page.evaluate(FROM_END) <= 1
+    reader = arrive(server, java_script_enabled=False)
+    conversation = reader.person.new_conversation()
+    reader.converse(conversation, ["A long one"])
+    page = reader.context.new_page()
+    page.goto(f"/c/{conversation}/")
+    expect(page.locator("#messages time.short").last).to_be_visible()
