@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import expect
@@ -133,3 +134,26 @@ def test_the_list_names_renames_deletes_with_undo_and_finds(
     expect(tab.page).to_have_url(f"{demo_server.base}{tab.path}")
     expect(tab.articles()).to_have_count(2)
     expect(other.page.locator(entry)).to_have_count(1)
+
+
+def test_all_of_a_conversation_is_printed_and_nothing_to_press(
+    arrive: Callable[..., Visitor], demo_server: ServerProcess
+) -> None:
+    tab = arrive(demo_server, color_scheme="dark").open()
+    for _ in range(3):
+        tab.ask("Show me some code")
+    sheets = re.findall(rb"/Type\s*/Page\b", tab.page.pdf())
+    assert len(sheets) > 1
+    tab.page.emulate_media(media="print")
+    for shown in ("#title", "article[data-role=assistant] .content", "article .code"):
+        expect(tab.page.locator(shown).first).to_be_visible()
+    for hidden in ("#sidebar", ".dock", ".banners", "button"):
+        expect(tab.page.locator(f"{hidden}:visible")).to_have_count(0)
+    background, color = tab.page.locator("article .code").first.evaluate(
+        "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]"
+    )
+    assert _brightness(background) > _brightness(color)
+
+
+def _brightness(color: str) -> int:
+    return sum(int(part) for part in re.findall(r"\d+", color)[:3])
