@@ -115,6 +115,24 @@ def test_the_choice_is_readable_and_large_enough(
     assert look != "phone" or seeing.small(tab.page, TARGET_PX) == []
 
 
+def test_a_long_name_leaves_room_for_the_title_on_a_narrow_page(
+    arrive: Arrive, manned: ServerProcess, agents: Page
+) -> None:
+    tab = arrive(manned, viewport={"width": 320, "height": 640}).open()
+    tab.page.locator("#open-drawer").click()
+    tab.page.get_by_label(CHOICE).select_option(label="Analyst: For figures")
+    tab.page.get_by_role("button", name="New conversation", exact=True).click()
+    tab = started(tab)
+    tab.ask("What did we sell in each month of the year, and to whom?")
+    agent = tab.page.locator(".top .agent")
+    agent.evaluate("element => element.prepend('The accounting assistant, ')")
+    expect(agent).to_be_visible()
+    box = tab.page.locator("#title").bounding_box()
+    assert box is not None
+    assert box["width"] > 120
+    assert seeing.wide(tab.page) == []
+
+
 def test_without_javascript_a_person_chooses_too(arrive: Arrive, manned: ServerProcess, agents: Page) -> None:
     visitor = arrive(manned, java_script_enabled=False, **PHONE)
     page = visitor.context.new_page()
