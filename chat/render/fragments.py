@@ -37,6 +37,7 @@ PARTS_KEPT = 512
 PART_VALUES = {"title": "conversation"}
 NO_ITEMS: dict[str, Any] = {"items": ()}
 NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
+EMPTY_NOTE = "The response was empty."
 FINISH_NOTES = {
     "length": "The response reached the model's length limit.",
     "content_filter": "The model's provider cut this response by its content rules.",
@@ -86,9 +87,12 @@ def message_context(
     call it writes now.
     """
     calls = tuple(calls)
+    made_calls = made_calls or bool(calls)
     took = message.telemetry
     sent_at = datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC)
     is_answer = message.role is Role.ASSISTANT
+    is_empty = is_answer and message.state is MessageState.COMPLETE and not (made_calls or message.content.strip())
+    notes = (EMPTY_NOTE if is_empty else "", FINISH_NOTES.get(took.finish_reason, ""), took.notice)
     if text is None and is_answer:
         text = drawn(message)
     facts = [
@@ -108,13 +112,13 @@ def message_context(
         "tail_html": mark_safe(text.tail) if text else "",  # noqa: S308 - made by our renderer
         "reasoning": message.reasoning,
         "thinking_words": thinking_words(message),
-        "made_calls": made_calls or bool(calls),
+        "made_calls": made_calls,
         "calling": calling,
         "attachments": [artifact_context(file) for file in message.attachments],
         "sent_at": sent_at.isoformat(),
         "sent_day": f"{sent_at:%Y-%m-%d}",
         "sent_time": f"{sent_at:%H:%M}",
-        "finish_note": " ".join(filter(None, (FINISH_NOTES.get(took.finish_reason, ""), took.notice))),
+        "finish_note": " ".join(filter(None, notes)),
         "failure_words": message.failure.words if message.failure else "",
         "facts": [(label, value) for label, value in facts if value],
         "calls": [call_context(call) for call in calls],
