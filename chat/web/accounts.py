@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, views
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
@@ -189,6 +190,11 @@ class Password(views.PasswordChangeView):
     form_class = PasswordForm
     template_name = "registration/password.html"
     success_url = reverse_lazy("home")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        """Change it; the next page says so."""
+        messages.info(self.request, "Your password was changed.")
+        return super().form_valid(form)
 
 
 def expiry_s(session: SessionBase) -> float:

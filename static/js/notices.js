@@ -27,6 +27,9 @@ new MutationObserver((changes) => {
   }
 }).observe(place, { childList: true });
 
+// Those that came with the page.
+for (const notice of [...place.children]) admit(notice);
+
 place.addEventListener("click", (event) => {
   if (!event.target.closest("[data-action=dismiss]")) return;
   event.target.closest(".notice").remove();

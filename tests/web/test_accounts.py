@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from chat import models
 from chat.web import accounts
+from tests.store.kept import Kept
 
 PASSWORD = "a-password-of-Ann's"
 OTHER = "another-one-4711"
@@ -148,6 +149,12 @@ class TestChangingThePassword:
         assert self.change(client).status_code == 302
         ann.refresh_from_db()
         assert ann.check_password(OTHER)
+
+    def test_the_next_page_says_once_that_it_was_changed(self, client: Client, ann: User) -> None:
+        conversation = f"/c/{Kept(ann.pk).conversation_id}/"
+        self.change(client)
+        assert b"Your password was changed." in client.get(conversation).content
+        assert b"Your password was changed." not in client.get(conversation).content
 
     def test_every_other_session_ends_and_this_one_goes_on_under_another_key(self, client: Client, ann: User) -> None:
         other = Client()
