@@ -35,8 +35,10 @@ function openPanel(card, name) {
   mark(card, name);
   beware();
   const first = { edit: ".call-edit textarea", reason: "[name=reason]", allow: "[data-of=allow] > p" }[name];
-  card.querySelector(first).focus({ preventScroll: true });
-  card.scrollIntoView({ block: "nearest" });
+  const place = card.querySelector(first);
+  place.focus({ preventScroll: true });
+  // On a low screen the card does not show all of itself.
+  for (const element of [card, place]) element.scrollIntoView({ block: "nearest" });
 }
 
 function closePanel(card) {

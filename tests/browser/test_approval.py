@@ -167,3 +167,27 @@ def common(before: list[str], after: list[str]) -> int:
         for at, other in enumerate(after, start=1):
             row.append(above[at - 1] + 1 if line == other else max(above[at], row[at - 1]))
     return row[-1]
+
+
+def test_on_a_low_screen_the_editor_and_the_composer_are_in_view_whatever_is_queued(
+    visitor: Visitor, upstream: ScriptedServer
+) -> None:
+    upstream.script = calls(COMMAND)
+    tab = visitor.open()
+    tab.page.set_viewport_size({"width": 640, "height": 400})
+    tab.say("Run it, please")
+    tab.expect_phase("awaiting_approval")
+    for text in ("one", "two"):
+        tab.say(text)
+    tab.expect_queue("one", "two")
+    press(tab, "Edit")
+    editor = card(tab).locator("textarea[name=command]")
+    expect(editor).to_be_in_viewport(ratio=0.9)
+    expect(card(tab).get_by_role("button", name="Approve with changes")).to_be_in_viewport(ratio=0.9)
+    press(tab, "Cancel")
+    expect(tab.queued.first).to_be_in_viewport()
+    tab.stop.click()
+    tab.expect_phase("idle")
+    tab.page.set_viewport_size({"width": 320, "height": 256})
+    expect(tab.page.locator("#composer")).to_be_in_viewport(ratio=1)
+    expect(tab.page.get_by_role("button", name="Resume")).to_be_in_viewport(ratio=1)
