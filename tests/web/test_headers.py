@@ -68,6 +68,7 @@ def test_an_answer_to_a_foreign_host_has_the_policy(client: Client) -> None:
     assert response.status_code == 400
     assert response["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert b"evil" not in response.content
+    assert b"<h1>Not understood</h1>" in response.content
 
 
 def test_a_fault_of_ours_shows_a_page_that_tells_nothing_of_it(
