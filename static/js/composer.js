@@ -20,6 +20,10 @@ function characters(value) {
   return value.length < COUNT_FROM_CHARACTERS ? value.length : [...value].length;
 }
 
+function inWords(count) {
+  return `${count.toLocaleString("en")} ${count === 1 ? "character" : "characters"}`;
+}
+
 function grow() {
   if (canGrowItself) return;
   text.style.height = "auto";
@@ -31,8 +35,8 @@ function count() {
   const isLong = left <= LIMIT_CHARACTERS - COUNT_FROM_CHARACTERS;
   const words =
     left < 0
-      ? `${(-left).toLocaleString("en")} characters too long: a message has at most ${LIMIT_CHARACTERS.toLocaleString("en")}.`
-      : `${left.toLocaleString("en")} characters left`;
+      ? `${inWords(-left)} too long: a message has at most ${LIMIT_CHARACTERS.toLocaleString("en")}.`
+      : `${inWords(left)} left`;
   length.textContent = isLong ? words : "";
   composer.toggleAttribute("data-too-long", left < 0);
   text.setAttribute("aria-invalid", String(left < 0));
