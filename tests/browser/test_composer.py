@@ -192,6 +192,9 @@ def test_a_text_that_is_refused_comes_back(visitor: Visitor, busy: Tab, gate: Ga
         }"""
     )
     assert "something else" in busy.composer.input_value()
+    # What the notice says is no longer so.
+    busy.control("waiting 0", "remove").click()
+    busy.expect_count(busy.page.locator("#notices [role=alert]"), 0)
     gate.open()
 
 
