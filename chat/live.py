@@ -64,7 +64,10 @@ class _Growing:
         return "".join(self._recent)[offset - start :]
 
     def _join(self) -> None:
-        self._whole += "".join(self._recent)
+        # Python lets a text grow where it lies if one local name alone holds it; else it is copied whole each time.
+        whole, self._whole = self._whole, ""
+        whole += "".join(self._recent)
+        self._whole = whole
         self._recent.clear()
 
 
