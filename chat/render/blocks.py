@@ -32,6 +32,7 @@ from chat.render.open_block import (
     preview,
 )
 from chat.render.open_list import List
+from chat.render.open_quote import QUOTE_MARK, Quote
 
 # What a line is, is clear from its first characters.
 _HEAD_CHARS: Final = 24
@@ -66,7 +67,6 @@ _MAY_GO_ON: Final = re.compile(rf"[ \t]|{LIST_ITEM.pattern}")
 # Whatever follows, a line that begins with a letter begins a paragraph where no block is open. After a blank line, it
 # ends a list where nothing is before the letter.
 _BEGINS_PARAGRAPH: Final = re.compile(rf" {{0,3}}{LETTER.pattern}")
-_QUOTE_MARK: Final = re.compile(r" {0,3}>[ ]?")
 # Lists and quotes in one another are drawn whole from this depth on: each level is two more elements in the tail.
 _MAX_DEPTH: Final = 6
 
@@ -400,7 +400,7 @@ class Blocks:
     def _begun_block(self) -> OpenBlock:
         """The block that the last line begins, of which more than marks is known."""
         item = LIST_ITEM.match(self._head)
-        quote = _QUOTE_MARK.match(self._head)
+        quote = QUOTE_MARK.match(self._head)
         if _BEGINS_WHOLE.match(self._head) or (self._is_deep and (item or quote)):
             return Whole(self._env)
         if item is not None:
@@ -425,45 +425,6 @@ class Blocks:
         # What is drawn inside may stay as it is.
         blocks._definitions.missed = self._definitions.missed
         return blocks
-
-
-class Quote:
-    """A quote: a text in itself, without its marks."""
-
-    def __init__(self, key: str, blocks: Blocks) -> None:
-        self._key = key
-        self._blocks = blocks
-        self._taken_pieces = 0
-
-    @property
-    def cost(self) -> int:
-        return self._blocks.cost
-
-    def end_line(self, pieces: Sequence[str]) -> None:
-        self._take(pieces)
-        self._blocks.feed("\n")
-        self._taken_pieces = 0
-
-    def view(self, pieces: Sequence[str]) -> View:
-        self._take(pieces)
-        return View(
-            key=self._key,
-            head='<blockquote dir="auto">\n',
-            foot="</blockquote>\n",
-            tag="div",
-            grown=self._blocks.settled,
-            live=self._blocks.view(),
-        )
-
-    def _take(self, pieces: Sequence[str]) -> None:
-        if self._taken_pieces or not pieces:
-            text = "".join(pieces[self._taken_pieces :])
-        else:
-            line = "".join(pieces)
-            mark = _QUOTE_MARK.match(line)
-            text = line[mark.end() :] if mark is not None else line
-        self._blocks.feed(text)
-        self._taken_pieces = len(pieces)
 
 
 def _first_tokens(tokens: Sequence[Token]) -> list[Token]:

@@ -16,7 +16,7 @@ _TASK = re.compile(r"\[([ xX])\][ \t]+")
 
 
 class Inside(Protocol):
-    """What is in an item: a text in itself."""
+    """What is in an item or a quote: a text in itself."""
 
     @property
     def cost(self) -> int: ...
