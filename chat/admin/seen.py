@@ -12,7 +12,7 @@ from chat import codec
 from chat.core.calls import ToolCall
 from chat.core.messages import Message
 from chat.core.state import Conversation
-from chat.render import fragments
+from chat.render import fragments, state_parts
 
 
 def as_seen(state: Conversation, messages: Iterable[Message], calls: Iterable[ToolCall], *, seq: int) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def as_seen(state: Conversation, messages: Iterable[Message], calls: Iterable[To
             "seq": seq,
         },
         "messages_html": fragments.messages(messages, calls, conversation_id=state.conversation_id),
-        "queue": fragments.queue_context(state),
-        "status": fragments.status_context(state),
+        "queue": state_parts.queue_context(state),
+        "status": state_parts.status_context(state),
         "allowed_tools": state.allowed_tools,
     }

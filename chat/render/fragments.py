@@ -10,33 +10,22 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.template.loader import get_template
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import mark_safe
 
-from chat.core.calls import UNDER_WAY, ToolCall
+from chat.core.calls import ToolCall
 from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Message, MessageState, Role
-from chat.core.state import AwaitingApproval, Conversation, Generating, Hold, RunningTools, Stopping
-from chat.render import ids
-from chat.render.calls import approval_words, artifact_context, call_context, seconds
+from chat.core.state import Conversation
+from chat.render import ids, state_parts
+from chat.render.calls import artifact_context, call_context, seconds
 from chat.render.kept_answers import KeptAnswers
 from chat.render.markdown_stream import Append, MarkdownStream, Operation, Replace
-from chat.render.stencil import Stencil
+from chat.render.stencil import Stencil, part
 
-HELD_WORDS = {
-    Hold.STOPPED: "Held because you pressed Stop.",
-    Hold.FAILED: "Held because the last response failed.",
-}
-# So many of a kind are kept, drawn, and what the values of a part are named in its template.
-PARTS_KEPT = 512
-PART_VALUES = {"title": "conversation"}
-NO_ITEMS: dict[str, Any] = {"items": ()}
-NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
 EMPTY_NOTE = "The response was empty."
 FINISH_NOTES = {
     "length": "The response reached the model's length limit.",
@@ -137,75 +126,9 @@ def _tokens(prompt: int | None, completion: int | None) -> str:
     return f"{'?' if prompt is None else prompt} in, {'?' if completion is None else completion} out"
 
 
-def queue_context(state: Conversation) -> dict[str, Any]:
-    """What the tray shows."""
-    return {
-        "items": [
-            {
-                "id": item.message_id,
-                "content": item.content,
-                "delivery": item.delivery.value,
-                "is_edited": item.is_edited,
-                "attachments": [artifact_context(file) for file in item.attachments],
-            }
-            for item in state.queue
-        ],
-        "held": state.held.value if state.held else "",
-        "held_words": HELD_WORDS[state.held] if state.held else "",
-    }
-
-
-def status_context(state: Conversation, *, has_performers: bool = True) -> dict[str, Any]:
-    """The one line that says what is going on and why. has_performers: whether anybody is there to go on with it."""
-    phase = state.phase
-    until_ms: int | None = None
-    if isinstance(phase, Generating) and phase.delay is not None:
-        return {"words": f"{phase.delay.failure.words} Trying again in", "until_ms": phase.delay.until_ms}
-    if isinstance(phase, Generating | RunningTools) and not has_performers:
-        words = NO_PERFORMERS
-    elif isinstance(phase, Generating):
-        # Each message of the agent has one order to the model; more were given because one was lost.
-        is_asked_again = phase.run.generation_no > phase.run.answer_no
-        words = "AI is responding, asked again after a restart…" if is_asked_again else "AI is responding…"
-    elif isinstance(phase, AwaitingApproval):
-        words = approval_words(state)
-    elif isinstance(phase, RunningTools):
-        tools = [call.tool for call in phase.calls if call.state in UNDER_WAY]
-        words = f"Running {', '.join(tools)}…"
-    elif isinstance(phase, Stopping):
-        words = "Stopping…"
-    else:
-        words = {
-            None: "",
-            MessageState.COMPLETE: "Response complete",
-            MessageState.INTERRUPTED: "Response interrupted",
-            MessageState.FAILED: "Response failed",
-            MessageState.STREAMING: "",
-        }[state.outcome]
-    parts = [words] if words else []
-    if state.queue:
-        waits = f"{len(state.queue)} queued"
-        if state.held:
-            waits += ", held"
-        elif state.run is None:
-            waits += ", waiting for your edit"
-        parts.append(waits)
-    return {"words": " · ".join(parts), "until_ms": until_ms}
-
-
-def controls_context(state: Conversation) -> dict[str, Any]:
-    """What Send and Stop show."""
-    return {"is_busy": state.run is not None, "is_stopping": isinstance(state.phase, Stopping)}
-
-
 def entry_context(conversation_id: UUID, title: str, phase: str, agent: str) -> dict[str, Any]:
     """A line of the list of conversations. agent: whom it is with; empty for the site's."""
     return {"id": conversation_id, "title": title, "phase": phase, "agent": agent, "url": f"/c/{conversation_id}/"}
-
-
-def _part(name: str, **context: Any) -> str:
-    part: str = get_template(f"chat/{name}.html").render(context)
-    return part
 
 
 def message(
@@ -240,7 +163,7 @@ def prepare() -> None:
         message(value, conversation_id=conversation_id, text=Drawn(settled="", tail=""), oob="upsert:#messages")
     message_end(answer, conversation_id=conversation_id)
     entry(conversation_id, "-", "generating", "", oob="lift:#conversations")
-    state_parts(Conversation(conversation_id=conversation_id), has_performers=True)
+    state_parts.parts(Conversation(conversation_id=conversation_id), has_performers=True)
 
 
 def messages(values: Iterable[Message], calls: Iterable[ToolCall], *, conversation_id: UUID) -> str:
@@ -289,7 +212,7 @@ def message_end(value: Message, *, conversation_id: UUID, made_calls: bool = Fal
 
 def calling(message_id: UUID, tool: str) -> str:
     """Which tool's call a message that streams writes now; none with an empty name."""
-    return _part("calling", message={"element": ids.message(message_id), "calling": tool}, oob="true")
+    return part("calling", message={"element": ids.message(message_id), "calling": tool}, oob="true")
 
 
 def message_attributes(value: Message) -> str:
@@ -330,7 +253,7 @@ def reasoning_appended(message_id: UUID, text: str) -> str:
 def call(value: ToolCall) -> str:
     """The card of a tool call, which takes its place or replaces what was there."""
     place = ids.place(value.message_id, "calls")
-    return _part("tool_call", call=call_context(value), oob=f"upsert:#{place}")
+    return part("tool_call", call=call_context(value), oob=f"upsert:#{place}")
 
 
 def output_added(call_id: UUID, segments: Iterable[tuple[str, str]], *, is_first: bool) -> str:
@@ -363,33 +286,9 @@ def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str
     )
 
 
-def state_parts(state: Conversation, *, has_performers: bool) -> dict[str, str]:
-    """The parts of the page that follow from the snapshot, by name."""
-    status = status_context(state, has_performers=has_performers)
-    queue = queue_context(state)
-    return {
-        "status": _kept_part("status", **status),
-        "controls": _kept_part("controls", **controls_context(state)),
-        "queue": _part("queue", queue=queue, oob="true") if queue["items"] else _kept_part("queue", **queue | NO_ITEMS),
-        "allowances": _allowances(state.allowed_tools),
-        "title": _kept_part("title", id=state.conversation_id, title=state.title),
-    }
-
-
-@lru_cache(maxsize=PARTS_KEPT)
-def _kept_part(name: str, **values: Any) -> str:
-    """A part that says the same again and again, in many conversations: to fill its template in costs, each time."""
-    return _part(name, **{PART_VALUES.get(name, name): values}, oob="true")
-
-
-@lru_cache(maxsize=PARTS_KEPT)
-def _allowances(tools: tuple[str, ...]) -> str:
-    return _part("allowances", tools=tools, oob="true")
-
-
 def messages_replaced(values: tuple[str, ...], *, conversation_id: UUID, older_before: int | None) -> str:
     """The whole transcript that is on the page, and the way to what came before it."""
-    older = _part("older", conversation={"id": conversation_id}, before=older_before, oob="true")
+    older = part("older", conversation={"id": conversation_id}, before=older_before, oob="true")
     return f'<div id="{ids.MESSAGES}" hx-swap-oob="innerHTML">{"".join(values)}</div>{older}'
 
 
@@ -407,7 +306,7 @@ def entry_deleted(conversation_id: UUID) -> str:
 
 def notice(*, code: str, words: str, ref: str = "", kind: str = "error") -> str:
     """Something to tell the person in this tab alone."""
-    inner = _part(
+    inner = part(
         "notice",
         notice={"key": secrets.token_hex(4), "code": code, "words": words, "ref": ref, "kind": kind},
     )

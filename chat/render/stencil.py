@@ -45,3 +45,9 @@ class Stencil:
         """The template as the engine makes it."""
         html: str = get_template(self._template).render(context)
         return html
+
+
+def part(name: str, **context: Any) -> str:
+    """A template of the page, as the engine makes it."""
+    html: str = get_template(f"chat/{name}.html").render(context)
+    return html

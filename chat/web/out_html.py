@@ -13,7 +13,7 @@ from chat.core.ids import CallId, MessageId
 from chat.core.messages import Message, MessageState
 from chat.core.state import Conversation
 from chat.live import LiveOutput, LiveText, Progress
-from chat.render import fragments
+from chat.render import fragments, state_parts
 from chat.render.live_markdown import LiveMarkdown
 from chat.rooms import Published
 from chat.store.reads import Entry, View
@@ -232,7 +232,7 @@ class HtmlOut:
         return attributes + "".join(new)
 
     def _parts_of(self, state: Conversation) -> dict[str, str]:
-        return fragments.state_parts(state, has_performers=self._has_performers())
+        return state_parts.parts(state, has_performers=self._has_performers())
 
 
 def _by_message(calls: Iterable[ToolCall]) -> dict[MessageId, list[ToolCall]]:

@@ -20,7 +20,7 @@ from chat.core.events import ConversationDeleted, ConversationRenamed, Conversat
 from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
-from chat.render import fragments, ids
+from chat.render import fragments, ids, state_parts
 from chat.store import agents, reads
 from chat.store.commits import Committed
 from chat.tools import workshop
@@ -105,10 +105,10 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
             "messages_html": fragments.messages(view.messages, view.calls, conversation_id=conversation_id),
             "has_older": view.has_older,
             "before": view.messages[0].position if view.has_older else None,
-            "queue": fragments.queue_context(state),
-            "status": fragments.status_context(state, has_performers=async_to_sync(_has_performers)()),
+            "queue": state_parts.queue_context(state),
+            "status": state_parts.status_context(state, has_performers=async_to_sync(_has_performers)()),
             "allowed_tools": state.allowed_tools,
-            "controls": fragments.controls_context(state),
+            "controls": state_parts.controls_context(state),
             "entries": [_line(entry) for entry in reads.entries(user_id=user_id, limit=LIST_LIMIT)],
             "deleted": _deleted(request),
             "uploads": uploads.what_is_taken(),

@@ -12,7 +12,7 @@ from django.test import AsyncClient, Client
 
 from chat import models, wiring
 from chat.core.state import Refusal, Refused
-from chat.render import fragments
+from chat.render import state_parts
 from chat.store import replay
 from tests.admin.staff import client_of, make_groups, member, waiting_for_staff
 from tests.core import talk
@@ -129,7 +129,7 @@ def test_the_owners_page_shows_the_code_and_no_way_to_approve_it(kept: Kept) -> 
     assert 'data-action="reject"' in page
     for action in ("approve", "approve-changes", "approve-always"):
         assert f'data-action="{action}"' not in page
-    assert fragments.status_context(kept.state)["words"] == "Waits for a member of staff: AI wants to use guarded"
+    assert state_parts.status_context(kept.state)["words"] == "Waits for a member of staff: AI wants to use guarded"
 
 
 # Stop and close

@@ -15,7 +15,7 @@ import pytest
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import CallTool, Gate, Refuse, Say, ScriptedRequest, Step, Wait
-from chat.render.fragments import NO_PERFORMERS
+from chat.render.state_parts import NO_PERFORMERS
 from chat.web.health import NO_WORKER
 from tests.fleet.fleet import WorkerProcess
 from tests.fleet.postgres import PostgresProcess, postgres

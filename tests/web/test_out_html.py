@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chat.conf import Conf
-from chat.render.fragments import NO_PERFORMERS
+from chat.render.state_parts import NO_PERFORMERS
 from chat.web.out_html import HtmlOut
 from chat.web.reader import Reader
 from tests.core.talk import Talk
