@@ -5,7 +5,7 @@
   const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
   for (const id of new Set(ids.filter((id, n) => ids.indexOf(id) !== n))) found.push(`id twice: ${id}`);
   const foreign = "script:not([src^='/static/']), iframe, object, embed, img, base, meta[http-equiv], style, frame, " +
-    "video, audio, link:not([href^='/static/']), applet, portal, fencedframe";
+    "video, audio, link:not([href^='/static/'], head > [rel='expect'][href='#spoken']), applet, portal, fencedframe";
   for (const element of document.querySelectorAll(foreign)) found.push(element.outerHTML.slice(0, 200));
   const written = document.querySelectorAll(".content *, .reasoning-text *, .item-text *, #title *, .name *, " +
     ".ending p *, .notice p *, .snippet *, #status :not(.countdown), #unsent .item-text *");
