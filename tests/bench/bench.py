@@ -21,8 +21,6 @@ from tests.bench.upstream import Upstream
 
 # Above this, others had too much of the server's core for a figure to be believed.
 OTHERS_PERCENT_MAX = 10.0
-# Of so many answers at least one sees how long a first token takes; of one alone it is chance.
-FIRSTS = 20
 
 Found = Sequence[Row | Figure]
 
@@ -155,18 +153,29 @@ class Bench:
         return best
 
     async def streams(
-        self, name: str, make: Callable[[Path, str], App], *, chats: int, frames: str = "html", rate: int = 50
+        self,
+        name: str,
+        make: Callable[[Path, str], App],
+        *,
+        chats: int,
+        frames: str = "html",
+        rate: int = 50,
+        firsts: int = 0,
     ) -> Row:
-        """So many paced chats, measured once all of them stream."""
+        """So many paced chats, measured once all of them stream. firsts: short answers before that, in all of them
+        together, that show how long a first token takes.
+        """
         app = await self.app(make)
         words = f"{name}: {app.app}, {chats} chats, {frames}"
-        return await self.undisturbed(words, lambda: self._streams(name, app, chats=chats, frames=frames, rate=rate))
+        return await self.undisturbed(
+            words, lambda: self._streams(name, app, chats=chats, frames=frames, rate=rate, firsts=firsts)
+        )
 
-    async def _streams(self, name: str, app: App, *, chats: int, frames: str, rate: int) -> Row:
+    async def _streams(self, name: str, app: App, *, chats: int, frames: str, rate: int, firsts: int) -> Row:
         spread_s = max(0.5, chats / 300)
         opened = await talk.open_all(await app.seats(chats, frames), self.upstream)
         with talk.seated(opened), talk.without_pauses():
-            for _ in range(FIRSTS // chats):
+            for _ in range(firsts // chats):
                 await talk.begin(opened, tokens=1, rate=rate, within_s=spread_s)
                 await asyncio.gather(*(chat.ended() for chat in opened))
             tokens = int((self.seconds + spread_s + 2) * rate)
