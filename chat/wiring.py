@@ -7,6 +7,7 @@ its command; a socket without a server, as in tests, starts it by coming.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import sys
@@ -162,6 +163,9 @@ class Site:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        # What only the start needed, migrations most of all, goes back to the system, where its library can do that.
+        if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            trim(0)
 
     async def stop(self) -> None:
         """Go down: readers are told to come back elsewhere, and runs are left for whoever takes over."""
