@@ -30,8 +30,14 @@ class Checkpoint:
 @transaction.atomic
 def save(checkpoints: Sequence[Checkpoint]) -> list[bool]:
     """Keep these. For each: False, and nothing is written, when its order is no longer the run's."""
-    starts = range(0, len(checkpoints), ROWS_AT_A_TIME)
-    return [kept for start in starts for kept in _save(checkpoints[start : start + ROWS_AT_A_TIME])]
+    # In one order over all batches: of two processes that keep the same answers, neither waits for the other for ever.
+    numbers = sorted(range(len(checkpoints)), key=lambda number: checkpoints[number].message_id)
+    are_current = [False] * len(checkpoints)
+    for start in range(0, len(numbers), ROWS_AT_A_TIME):
+        batch = numbers[start : start + ROWS_AT_A_TIME]
+        for number, is_current in zip(batch, _save([checkpoints[number] for number in batch]), strict=True):
+            are_current[number] = is_current
+    return are_current
 
 
 def _save(checkpoints: Sequence[Checkpoint]) -> list[bool]:
@@ -41,7 +47,7 @@ def _save(checkpoints: Sequence[Checkpoint]) -> list[bool]:
         message_id__in=[checkpoint.message_id for checkpoint in checkpoints],
         state="streaming",
     )
-    streaming = {(row.run_id, row.message_id): row for row in rows.only("message_id", "run_id").order_by("id")}
+    streaming = {(row.run_id, row.message_id): row for row in rows.only("message_id", "run_id").order_by("message_id")}
     runs = models.Run.objects.filter(id__in=[checkpoint.run_id for checkpoint in checkpoints], ended_at=None)
     current = set(runs.values_list("id", "generation_no"))
     changed, are_current = [], []
