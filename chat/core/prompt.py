@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from chat.core.calls import ToolCall
 from chat.core.ids import MessageId
@@ -29,9 +29,8 @@ class PromptCall:
     arguments: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptMessage:
-    """One message as the model sees it.
+class PromptMessage(NamedTuple):
+    """One message as the model sees it. A tuple, because a turn makes one for each message that there ever was.
 
     calls: of an assistant's message, the tool calls that it made; each is followed by its one result.
     call_id: of a `tool` message, the call whose result it is.
@@ -57,21 +56,17 @@ def build(
     answer that was stopped or failed is sent as far as it came, with a note, so that the model knows what was said
     and that users and assistant take turns. Each call has its one result, whatever became of it.
     """
+    end = next(n for n in reversed(range(len(transcript))) if transcript[n].message_id == answer_id)
     newest_runs = {
-        message.answering: message.run_id for message in _until(transcript, answer_id) if message.role is Role.ASSISTANT
+        message.answering: message.run_id for message in transcript[: end + 1] if message.role is Role.ASSISTANT
     }
     prompt = [PromptMessage(role="system", content=instructions)] if instructions else []
-    for message in _until(transcript, answer_id):
+    for message in transcript[:end]:
         if message.role is Role.USER:
             _add_user(prompt, _asked(message))
-        elif message.message_id != answer_id and newest_runs[message.answering] == message.run_id:
+        elif newest_runs[message.answering] == message.run_id:
             prompt += _said(message, calls.get(message.message_id, ()))
     return tuple(prompt)
-
-
-def _until(transcript: Sequence[Message], answer_id: MessageId) -> Sequence[Message]:
-    end = next(n for n, message in enumerate(transcript) if message.message_id == answer_id)
-    return transcript[: end + 1]
 
 
 def _add_user(prompt: list[PromptMessage], content: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -102,7 +101,7 @@ def _sayable(message: PromptMessage) -> PromptMessage:
         PromptCall(call_id=_encodable(call.call_id), name=_encodable(call.name), arguments=_encodable(call.arguments))
         for call in message.calls
     )
-    return replace(message, content=_encodable(message.content), calls=calls, call_id=_encodable(message.call_id))
+    return message._replace(content=_encodable(message.content), calls=calls, call_id=_encodable(message.call_id))
 
 
 def _encodable(text: str) -> str:

@@ -355,7 +355,7 @@ def sends_arguments_that_are_no_object(
     written = {str(call.call_id): call.arguments for made in calls.values() for call in made}
     lines = prompt.build(transcript, calls, instructions=instructions, answer_id=answer_id)
     return tuple(
-        replace(line, calls=tuple(replace(call, arguments=written[call.call_id]) for call in line.calls))
+        line._replace(calls=tuple(replace(call, arguments=written[call.call_id]) for call in line.calls))
         for line in lines
     )
 
@@ -365,7 +365,7 @@ def sends_messages_that_joined_one_by_one(
 ) -> Lines:
     lines = prompt.build(transcript, calls, instructions=instructions, answer_id=answer_id)
     return tuple(
-        replace(line, content=part)
+        line._replace(content=part)
         for line in lines
         for part in (line.content.split("\n\n") if line.role == "user" else [line.content])
     )
