@@ -6,7 +6,6 @@ draw blocks. Must not know: who wrote the text, streams, the page, sockets, mode
 Whatever goes in, text comes out as text: only the elements and attributes that the renderer writes reach the page.
 """
 
-import html
 import re
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from chat.render import markdown_rules, math
+from chat.render.simple_inline import simple_html
 
 # markdown-it's `env`: under "references", the link definitions found so far, by normalised label.
 Environment = MutableMapping[str, Any]
 
 _NEWLINE = re.compile(r"\r\n?")
 # Text without any of these is its own rendering, apart from escapes.
-_MARKED = re.compile(r"[\\`*_~\[<&$!@\n]|:/|(?i:mailto:)")
+_MARKED = re.compile(r"[\\`*_~\[<&$@\n]|:/")
 
 
 class _Links(LinkifyIt):  # type: ignore[misc]
@@ -43,14 +43,15 @@ class _Links(LinkifyIt):  # type: ignore[misc]
 
 
 def _inline(state: StateCore) -> None:
-    """The library's rule, but for text that needs no look at its characters."""
+    """The library's rule, but for text that does not take it."""
     for token in state.tokens:
         if token.type != "inline":
             continue
-        if _MARKED.search(token.content) is None:
-            token.children = [Token("text", "", 0, content=token.content)]
-        else:
+        drawn = simple_html(token.content)
+        if drawn is None:
             token.children = state.md.inline.parse(token.content, state.md, state.env, [])
+        else:
+            token.children = [Token("drawn", "", 0, content=drawn)]
 
 
 def _parser() -> MarkdownIt:
@@ -121,8 +122,9 @@ def render_blocks(tokens: Sequence[Token], env: Environment) -> str:
 
 def render_inline(text: str, env: Environment) -> Inline:
     """A run of text inside a block, beginning at the block's start or after white space."""
-    if _MARKED.search(text) is None:
-        return Inline(html=html.escape(text, quote=False), is_closed=True)
+    drawn = simple_html(text)
+    if drawn is not None:
+        return Inline(html=drawn, is_closed=True)
     inline = StateInline(text, _MD, env, [])
     _MD.inline.tokenize(inline)
     for rule in _MD.inline.ruler2.getRules(""):
