@@ -15,6 +15,8 @@ from pygments.token import (
     _TokenType,
 )
 
+from chat.render.lexing import quickened
+
 # About 60 ms of work at Pygments' speed; longer code is shown plain, so that one block can't hold up every other
 # conversation.
 MAX_HIGHLIGHTED_CHARS = 16_000
@@ -104,7 +106,7 @@ def _highlighted(code: str, language: str) -> str:
 def _lexer(language: str) -> Lexer | None:
     if language not in LANGUAGES:
         return None
-    return get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
+    return quickened(get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False))
 
 
 @functools.cache
