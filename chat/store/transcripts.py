@@ -21,8 +21,10 @@ from chat.store.rows import call_value, message_value
 from chat.store.threads import in_thread
 
 # Shorter ones are read faster than it is worth to remember them.
-LONG_MESSAGES = 40
+LONG_MESSAGES = 8
 KEPT_MAX_CHARACTERS = 32 * 1024 * 1024
+# So much text takes as much memory as what else there is of a message or a call.
+CHARACTERS_EACH = 1_500
 # Erased text is in no prompt from then on, and gone from memory with the first answer to anybody after this.
 KEPT_S = 600.0
 
@@ -43,7 +45,7 @@ class Transcript:
 def read(conversation_id: ConversationId, *, as_of: int = 0, known: Transcript | None = None) -> Transcript:
     """All of it. as_of: an event that is known to be committed. known: what was read before; only what has changed
     since is read again."""
-    erasures = models.Erasure.objects.filter(conversation_id=conversation_id).count() if known is not None else 0
+    erasures = len(statements.select(models.Erasure, conversation_id=conversation_id)) if known is not None else 0
     if known is None or erasures != known.erasures:
         known = Transcript()
     # What that event changed is read again: the text of an answer grows after the event that opens it.
@@ -62,13 +64,21 @@ def read(conversation_id: ConversationId, *, as_of: int = 0, known: Transcript |
     )
 
 
+def _characters(transcript: Transcript) -> int:
+    """How much it takes to remember it."""
+    texts = [len(message.content) + len(message.reasoning) for message in transcript.messages]
+    for calls in transcript.calls.values():
+        texts += [len(call.arguments) + len(call.output) + len(call.result) for call in calls]
+    return sum(texts) + CHARACTERS_EACH * len(texts)
+
+
 class Transcripts:
     """Those of one process. Belongs to one event loop."""
 
     def __init__(self, *, read: Callable[..., Transcript] = read, clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
         self._clock = clock
-        # The one that was asked for last comes last, with the time of that and its characters.
+        # The one that was asked for last comes last, with the time of that and what it takes.
         self._kept: OrderedDict[ConversationId, tuple[Transcript, float, int]] = OrderedDict()
         self._characters = 0
 
@@ -78,7 +88,7 @@ class Transcripts:
         transcript = await in_thread(self._read, conversation_id, as_of=as_of, known=known)
         if len(transcript.messages) >= LONG_MESSAGES:
             self._take(conversation_id)
-            size = sum(len(message.content) + len(message.reasoning) for message in transcript.messages)
+            size = _characters(transcript)
             self._kept[conversation_id] = transcript, self._clock(), size
             self._characters += size
         self._forget()

@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from chat.core.ids import MessageId
+from chat.core.calls import CallState, ToolCall
+from chat.core.ids import CallId, MessageId, RunId
 from chat.core.messages import Message, MessageState, Role
 from chat.store import erasure, transcripts
-from chat.store.transcripts import KEPT_MAX_CHARACTERS, KEPT_S, LONG_MESSAGES, Transcript, Transcripts
+from chat.store.transcripts import CHARACTERS_EACH, KEPT_MAX_CHARACTERS, KEPT_S, LONG_MESSAGES, Transcript, Transcripts
 from tests.core.talk import NOW_MS
 from tests.core.wandering import wander
 from tests.core.world import World
@@ -62,6 +63,7 @@ class Memory:
         self.whole: list[str] = []
         self.length = LONG_MESSAGES
         self.text = "x"
+        self.result = ""
         self.transcripts = Transcripts(read=self.read, clock=lambda: self.now_s)
 
     def read(self, conversation_id: str, *, as_of: int, known: Transcript | None) -> Transcript:
@@ -76,7 +78,21 @@ class Memory:
             created_at_ms=NOW_MS,
             ended_at_ms=NOW_MS,
         )
-        return Transcript(messages=(message,) * self.length, as_of=as_of)
+        call = ToolCall(
+            call_id=CallId(uuid4()),
+            message_id=message.message_id,
+            run_id=RunId(uuid4()),
+            number=1,
+            provider_id="",
+            tool="run_shell",
+            proposed_arguments="{}",
+            arguments="{}",
+            state=CallState.SUCCEEDED,
+            result=self.result,
+            proposed_at_ms=NOW_MS,
+        )
+        calls = {message.message_id: [call]} if self.result else {}
+        return Transcript(messages=(message,) * self.length, calls=calls, as_of=as_of)
 
     async def ask(self, *names: str) -> list[str]:
         self.whole.clear()
@@ -102,5 +118,11 @@ async def test_a_short_one_is_read_anew() -> None:
 
 async def test_of_too_much_text_the_newest_is_remembered() -> None:
     memory = Memory()
-    memory.text = "x" * (KEPT_MAX_CHARACTERS // LONG_MESSAGES // 2)
+    memory.text = "x" * (KEPT_MAX_CHARACTERS // LONG_MESSAGES // 2 - CHARACTERS_EACH)
     assert await memory.ask("a", "b", "c", "c", "b", "a") == ["a", "b", "c", "a"]
+
+
+async def test_what_calls_brought_is_text_as_well() -> None:
+    memory = Memory()
+    memory.result = "x" * (KEPT_MAX_CHARACTERS // 2)
+    assert await memory.ask("a", "b", "b", "a") == ["a", "b", "a"]
