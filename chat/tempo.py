@@ -1,4 +1,4 @@
-"""How busy this process is, and how long readers pause between two frames because of that.
+"""How busy this process is, and how long it pauses between two looks at a stream, and two frames, because of that.
 
 While it is idle, text goes out as it comes. While it is not, each frame takes more tokens with it: a wake-up costs, not
 the token. Must not know sockets or frames.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 LOOK_S = 0.1
 # The share of a core above which pauses become longer, and below which they become shorter: what is left is for those
 # who come next.
-BUSY = 0.25
+BUSY = 0.2
 FIRST_PAUSE_S = 0.004
 # Text that comes ten times a second still flows.
 LONG_PAUSE_S = 0.1
@@ -23,6 +23,8 @@ LONGEST_PAUSE_S = 0.25
 LONGER, SHORTER = 1.25, 0.85
 # Pauses end on a grid of so much of their length: those that end at the same moment cost the loop one wake-up.
 GRID = 0.1
+# After a frame so much of it is enough: text that was not read for the whole of a pause goes out when it is.
+OF_FRAME = 0.75
 
 
 class Tempo:
@@ -36,16 +38,24 @@ class Tempo:
         self._pause_s = 0.0
 
     def pause_s(self) -> float:
-        """How long to wait after some text before more is looked for."""
+        """How long to read nothing of a stream after some text of it."""
         now_s = self._clock()
+        self._look(now_s)
+        if not self._pause_s:
+            return 0.0
+        return self._pause_s + -(now_s + self._pause_s) % (self._pause_s * GRID)
+
+    def frame_pause_s(self) -> float:
+        """How long to write nothing to a socket after a frame of text."""
+        self._look(self._clock())
+        return self._pause_s * OF_FRAME
+
+    def _look(self, now_s: float) -> None:
         passed_s = now_s - self._looked_at_s
         if passed_s >= LOOK_S:
             spent_s = self._spent()
             self._follow((spent_s - self._spent_s) / passed_s, looks=passed_s / LOOK_S)
             self._looked_at_s, self._spent_s = now_s, spent_s
-        if not self._pause_s:
-            return 0.0
-        return self._pause_s + -(now_s + self._pause_s) % (self._pause_s * GRID)
 
     def _follow(self, share: float, *, looks: float) -> None:
         longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0

@@ -32,7 +32,7 @@ def about(pause_s: float) -> object:
 
 
 def test_an_idle_process_lets_text_through_as_it_comes() -> None:
-    assert set(Machine().pauses(0.2, seconds=5)) == {0.0}
+    assert set(Machine().pauses(0.15, seconds=5)) == {0.0}
 
 
 def test_a_busy_one_takes_more_and_more_at_a_time_up_to_a_limit() -> None:
@@ -78,3 +78,11 @@ def test_pauses_that_begin_one_after_the_other_end_together() -> None:
         machine.now_s += LOOK_S / 1000
         ends.add(round(machine.now_s + machine.tempo.pause_s(), 6))
     assert len(ends) <= 2
+
+
+def test_text_that_was_not_read_for_a_pause_is_written_at_once() -> None:
+    machine = Machine()
+    machine.pauses(1.0, seconds=5)
+    assert 0 < machine.tempo.frame_pause_s() < machine.tempo.pause_s()
+    machine.now_s += 10
+    assert machine.tempo.frame_pause_s() == 0.0

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 # Text that is its own rendering, apart from escapes.
-_PLAIN: Final = r"(?:[^\\`*_~\[<&$@\n:]|:(?!/))++"
+_PLAIN: Final = r"(?:[^\\`*_~\[<&$@\n:]++|:(?!/))++"
 # Between these, stars open before a letter or digit and close after one, and can do nothing else.
 _BEFORE: Final = r"(?<![^ \n(])"
 _BEHIND: Final = r"(?=[ \n.,;:!?)]|\Z)"

@@ -119,7 +119,7 @@ class HtmlOut:
         # Nothing holds up the first text.
         if frame:
             costs_s = markdown.cost_characters * PAUSE_S_PER_CHARACTER
-            self.pause_s = max(self._shortest_pause_s, costs_s, self._tempo.pause_s())
+            self.pause_s = max(self._shortest_pause_s, costs_s, self._tempo.frame_pause_s())
         return frame
 
     def output(self, output: LiveOutput) -> list[str]:
@@ -137,7 +137,7 @@ class HtmlOut:
         if latest is not None and latest is not told:
             frames.append(fragments.progress(output.call_id, latest.fraction, latest.text))
         if frames:
-            self.pause_s = max(self.pause_s, self._shortest_pause_s, self._tempo.pause_s())
+            self.pause_s = max(self.pause_s, self._shortest_pause_s, self._tempo.frame_pause_s())
         return frames
 
     def list_change(self, published: Published) -> str:

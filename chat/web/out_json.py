@@ -88,7 +88,7 @@ class JsonOut:
             }
             made = live.attachments["json"] = (key, msgspec.json.encode(delta).decode())
         self._sent = live.length
-        self.pause_s = self._tempo.pause_s()
+        self.pause_s = self._tempo.frame_pause_s()
         frame: str = made[1]
         return frame
 
