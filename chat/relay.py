@@ -30,6 +30,7 @@ from chat.copies import Copies, OutputFlush, TextFlush
 from chat.core.announcement import Announcement
 from chat.core.ids import ConversationId, RunId
 from chat.errors import AgentsiteError
+from chat.flushes import OutputStream, Stream, TextStream, output_flush, text_flush
 from chat.live import LiveOutput, LiveText
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Relay:
         self._wanted: set[str] = set() if cancel is None else {_PERFORMERS}
         self._joined: set[str] = set()
         self._words: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(WAITING_MAX)
-        self._streams: dict[_Stream, None] = {}
+        self._streams: dict[Stream, None] = {}
         self._asked: dict[object, float] = {}
         self._has_streams = asyncio.Event()
         self._must_join = asyncio.Event()
@@ -216,20 +217,20 @@ class Relay:
         self._asked[what] = now_s
         return True
 
-    def send_text(self, conversation_id: ConversationId, live: LiveText) -> _Stream:
+    def send_text(self, conversation_id: ConversationId, live: LiveText) -> Stream:
         """See `Exchange`."""
-        return _TextStream(self, conversation_id, live)
+        return TextStream(self, conversation_id, live)
 
-    def send_output(self, conversation_id: ConversationId, output: LiveOutput) -> _Stream:
+    def send_output(self, conversation_id: ConversationId, output: LiveOutput) -> Stream:
         """See `Exchange`."""
-        return _OutputStream(self, conversation_id, output)
+        return OutputStream(self, conversation_id, output)
 
-    def flush_soon(self, stream: _Stream) -> None:
+    def flush_soon(self, stream: Stream) -> None:
         """There is something to send of a stream."""
         self._streams[stream] = None
         self._has_streams.set()
 
-    def flush_now(self, stream: _Stream) -> None:
+    def flush_now(self, stream: Stream) -> None:
         """The same, in the order of what is said."""
         self._streams.pop(stream, None)
         flush = stream.flush()
@@ -309,13 +310,13 @@ class Relay:
                 room = self._bus.room(_conversation(of))
                 live = room.live if room is not None else None
                 if live and not live.is_copy and (str(live.run_id), live.generation_no) == (run_id, generation_no):
-                    self._say(_conversation_group(_conversation(of)), _text(of, live, offset, reasoning_offset))
+                    self._say(_conversation_group(_conversation(of)), text_flush(of, live, offset, reasoning_offset))
             case {"lacks_output": [str(call_id), int(execution_no), int(start)], "of": str(of)}:
                 room = self._bus.room(_conversation(of))
                 outputs = room.outputs.values() if room is not None else ()
                 for output in outputs:
                     if not output.is_copy and (str(output.call_id), output.execution_no) == (call_id, execution_no):
-                        self._say(_conversation_group(_conversation(of)), _output(of, output, start))
+                        self._say(_conversation_group(_conversation(of)), output_flush(of, output, start))
 
     async def _keep_echoing(self) -> None:
         while True:
@@ -341,79 +342,6 @@ class Relay:
         if not self._is_lost:
             self._is_lost = True
             logger.warning("The channel layer can't be reached; the database is asked instead: %s", why)
-
-
-class _Stream:
-    """Something in flight that this process performs, and how much of it others were sent."""
-
-    def __init__(self, relay: Relay, conversation_id: ConversationId) -> None:
-        self._relay = relay
-        self.conversation_id = conversation_id
-
-    def wake(self) -> None:
-        """There is more."""
-        self._relay.flush_soon(self)
-
-    def close(self) -> None:
-        """It has ended, and the word of that comes next: what is left goes before it."""
-        self._relay.flush_now(self)
-
-    def flush(self) -> dict[str, Any] | None:
-        """What others were not sent yet; None when that is nothing."""
-        raise NotImplementedError
-
-
-class _TextStream(_Stream):
-    def __init__(self, relay: Relay, conversation_id: ConversationId, live: LiveText) -> None:
-        super().__init__(relay, conversation_id)
-        self._live = live
-        self._sent = (0, 0, "")
-
-    def flush(self) -> dict[str, Any] | None:
-        live = self._live
-        sent, self._sent = self._sent, (live.length, live.reasoning_length, live.calling)
-        return None if sent == self._sent else _text(str(self.conversation_id), live, sent[0], sent[1])
-
-
-class _OutputStream(_Stream):
-    def __init__(self, relay: Relay, conversation_id: ConversationId, output: LiveOutput) -> None:
-        super().__init__(relay, conversation_id)
-        self._output = output
-        self._sent: tuple[int, object] = (0, None)
-
-    def flush(self) -> dict[str, Any] | None:
-        output = self._output
-        sent, self._sent = self._sent, (len(output.segments), output.latest)
-        return None if sent == self._sent else _output(str(self.conversation_id), output, sent[0])
-
-
-def _text(of: str, live: LiveText, offset: int, reasoning_offset: int) -> dict[str, Any]:
-    flush = TextFlush(
-        message_id=live.message_id,
-        run_id=live.run_id,
-        generation_no=live.generation_no,
-        opened_seq=live.opened_seq,
-        offset=offset,
-        text=live.since(offset),
-        reasoning_offset=reasoning_offset,
-        reasoning=live.reasoning_since(reasoning_offset),
-        calling=live.calling,
-    )
-    return {"text": msgspec.to_builtins(flush), "of": of}
-
-
-def _output(of: str, output: LiveOutput, start: int) -> dict[str, Any]:
-    latest = output.latest
-    flush = OutputFlush(
-        call_id=output.call_id,
-        execution_no=output.execution_no,
-        start=start,
-        segments=tuple(output.segments[start:]),
-        is_told=latest is not None,
-        fraction=latest.fraction if latest is not None else None,
-        words=latest.text if latest is not None else "",
-    )
-    return {"output": msgspec.to_builtins(flush), "of": of}
 
 
 def _conversation(of: str) -> ConversationId:

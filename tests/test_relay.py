@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
 
+from chat import flushes
 from chat import relay as relays
 from chat.bus import Bus
 from chat.core.announcement import Announcement
@@ -322,7 +323,7 @@ async def test_text_that_comes_after_an_end_of_which_no_copy_was_there_opens_not
     a_site.layer.loses = lambda message: "text" in message
     live = here.write(talk)
     live.append("An answer.")
-    late = relays._text(str(talk.state.conversation_id), live, 0, 0)
+    late = flushes.text_flush(str(talk.state.conversation_id), live, 0, 0)
     talk.complete("An answer.")
     here.bus.announce(announced(talk, seq=4))
     await until(lambda: 4 in seqs(far))
@@ -338,7 +339,7 @@ async def test_text_that_comes_after_its_end_opens_nothing(a_site: Site) -> None
     live = here.write(talk)
     live.append("An answer.")
     await until(lambda: far.lives)
-    late = relays._text(str(talk.state.conversation_id), live, 0, 0)
+    late = flushes.text_flush(str(talk.state.conversation_id), live, 0, 0)
     talk.complete("An answer.")
     here.bus.announce(announced(talk, seq=4))
     await until(lambda: seqs(far))
