@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from markdown_it.token import Token
 
-from chat.render.markdown import Environment, parse_blocks, render_blocks
+from chat.render.last_line import LastLine
+from chat.render.markdown import Definitions, Environment, first_line, first_tokens, parse_blocks, render_blocks
 from chat.render.open_block import (
     BLOCK_START,
     LETTER,
@@ -34,8 +35,6 @@ from chat.render.open_block import (
 from chat.render.open_list import List
 from chat.render.open_quote import QUOTE_MARK, Quote
 
-# What a line is, is clear from its first characters.
-_HEAD_CHARS: Final = 24
 # A line that could have begun a block and did not costs a parse of the open block; a large one must grow by a
 # quarter before the next such line is looked at.
 _PATIENT_CHARS: Final = 8_000
@@ -54,10 +53,6 @@ _SAMPLES: Final = {
     "table_open": "a|b\n-|-\na|b\n",
     "code_block": "    x\n",
 }
-# A line of marks, and the opening of a fence, is not shown before it is complete or this long.
-_HELD_CHARS: Final = 200
-
-_OPENS_FENCE: Final = re.compile(r" {0,3}(?:```[^`]*|~~~.*)", re.DOTALL)
 _OPENS_MATH: Final = re.compile(r"\s*(?:\$\$|\\\[)")
 _BEGINS_WHOLE: Final = re.compile(r" {0,3}(?:#{1,6}(?:\s|$)|\$\$|\\\[)| {4}| {0,3}\t")
 # From so many lines at once it is cheaper to look for the last block among them first.
@@ -71,19 +66,6 @@ _BEGINS_PARAGRAPH: Final = re.compile(rf" {{0,3}}{LETTER.pattern}")
 _MAX_DEPTH: Final = 6
 
 
-class _Definitions(dict[str, Any]):
-    """Link definitions; remembers the labels that were looked up in vain."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.missed: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            self.missed.add(key)
-        return super().get(key, default)
-
-
 class Blocks:
     """A text as settled blocks and one that is open."""
 
@@ -95,15 +77,12 @@ class Blocks:
         self.settled: list[str] = []
         # Whether a link was used before it was defined.
         self.is_stale = False
-        self._definitions = _Definitions()
+        self._definitions = Definitions()
         self._env: Environment = {"references": self._definitions}
-        # Complete lines of what is not settled yet, and the parts of the last line.
+        # Complete lines of what is not settled yet, and the one after them.
         self._lines: list[str] = []
         self._lines_chars = 0
-        self._pieces: list[str] = []
-        self._head = ""
-        self._line_chars = 0
-        self._is_marks_only = True
+        self._last = LastLine()
         self._line_number = 0
         self._block: OpenBlock | None = None
         self._kind = ""
@@ -125,7 +104,7 @@ class Blocks:
         block = self._next[0] if self._next is not None else self._block
         if block is None:
             return 0
-        return block.cost + (0 if isinstance(block, Paragraph | Fence | Quote | List) else self._line_chars)
+        return block.cost + (0 if isinstance(block, Paragraph | Fence | Quote | List) else self._last.length)
 
     def feed(self, text: str) -> None:
         """The text goes on with `text`, of which the only line endings are newlines."""
@@ -144,11 +123,11 @@ class Blocks:
         others: the lines after the last one; those that are left are returned. Line by line comes to the same, at twice
         the cost.
         """
-        lines = [*self._lines, "".join(self._pieces), *others[:-1]]
+        lines = [*self._lines, self._last.text, *others[:-1]]
         definitions: dict[str, Any] = {}
         tokens = parse_blocks(_text(lines), {"references": definitions})
         begins = [at for at, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
-        starts = [_first_line(tokens[at].map) for at in begins]
+        starts = [first_line(tokens[at]) for at in begins]
         is_patient = any(
             sum(map(len, lines[start:end])) > _PATIENT_CHARS for start, end in pairwise([*starts, len(lines)])
         )
@@ -170,18 +149,16 @@ class Blocks:
 
     def finish(self) -> None:
         """The text is complete: settle the rest."""
-        if self._lines or self._pieces:
-            self._settle("\n".join([*self._lines, "".join(self._pieces)]))
+        if self._lines or self._last.length:
+            self._settle("\n".join([*self._lines, self._last.text]))
             self._reset_line()
             self._restart([])
 
     def view(self) -> str | View:
         """What is not settled, as far as it is known."""
         if isinstance(self._block, Fence):
-            return self._block.view(self._pieces)
-        is_held = self._line_chars < _HELD_CHARS and (
-            self._is_marks_only or _OPENS_FENCE.fullmatch(self._head) is not None
-        )
+            return self._block.view(self._last.pieces)
+        is_held = self._last.is_held
         if is_held or (self._block is not None and not self._splits_off()):
             self._next = None
         elif self._next is None:
@@ -189,45 +166,40 @@ class Blocks:
             self._next = (self._begun_block(), before)
         if self._next is not None:
             block, before = self._next
-            view = block.view(self._pieces)
+            view = block.view(self._last.pieces)
             return before + view if isinstance(view, str) else view._replace(head=before + view.head)
         if self._block is None:
             return ""
-        return self._block.view(() if is_held else self._pieces)
+        return self._block.view(() if is_held else self._last.pieces)
 
     def _splits_off(self) -> bool:
         """Whether the last line, as far as it is known, begins a block after the open one."""
         known_head, answer = self._known_split
-        if known_head != self._head:
+        if known_head != self._last.head:
             answer = self._asks_to_split()
-            self._known_split = (self._head, answer)
+            self._known_split = (self._last.head, answer)
         return answer
 
     def _asks_to_split(self) -> bool:
-        if not self._may_begin_block(self._head):
+        if not self._may_begin_block(self._last.head):
             return False
         if self._kind == "paragraph_open" and any(_OPENS_MATH.match(line) for line in self._lines):
             return False
         sample = self._block.sample if isinstance(self._block, List) else _SAMPLES.get(self._kind, "")
         if self._is_after_blank:
             sample += "\n"
-        firsts = _first_tokens(parse_blocks(sample + self._head, {"references": {}}))
-        return bool(firsts) and _first_line(firsts[-1].map) == sample.count("\n")
+        firsts = first_tokens(parse_blocks(sample + self._last.head, {"references": {}}))
+        return bool(firsts) and first_line(firsts[-1]) == sample.count("\n")
 
     def _add(self, text: str) -> None:
-        if text:
-            self._pieces.append(text)
-            self._line_chars += len(text)
-            self._is_marks_only = self._is_marks_only and MARKS_ONLY.fullmatch(text) is not None
-            if len(self._head) < _HEAD_CHARS:
-                self._head = (self._head + text)[:_HEAD_CHARS]
-                is_next = self._is_after_blank and LETTER.match(self._head) is not None
-                # Where the list is in doubt, the end of the line asks the parser.
-                if is_next and isinstance(self._block, List) and self._block.whole() is not None:
-                    self._settle_open()
+        if text and self._last.add(text):
+            is_next = self._is_after_blank and LETTER.match(self._last.head) is not None
+            # Where the list is in doubt, the end of the line asks the parser.
+            if is_next and isinstance(self._block, List) and self._block.whole() is not None:
+                self._settle_open()
 
     def _end_line(self) -> None:
-        pieces = self._pieces
+        pieces = self._last.pieces
         line = "".join(pieces)
         begun = self._next[0] if self._next is not None and self._block is None else None
         self._reset_line()
@@ -256,10 +228,7 @@ class Blocks:
             self._is_after_blank = False
 
     def _reset_line(self) -> None:
-        self._pieces = []
-        self._head = ""
-        self._line_chars = 0
-        self._is_marks_only = True
+        self._last = LastLine()
         self._next = None
         self._known_split = ("", False)
 
@@ -297,16 +266,16 @@ class Blocks:
             return
         definitions: dict[str, Any] = {}
         tokens = parse_blocks(_text(self._lines), {"references": definitions})
-        firsts = _first_tokens(tokens)
+        firsts = first_tokens(tokens)
         if not firsts:
             self._restart([])
             return
         last = len(firsts) - 1
         # A definition may still find its title on the next line.
-        start = _first_line(firsts[last].map)
+        start = first_line(firsts[last])
         while last and firsts[last - 1].type == "definition" and self._lines[start - 1].strip():
             last -= 1
-            start = _first_line(firsts[last].map)
+            start = first_line(firsts[last])
         kind = firsts[-1].type
         is_blank = not self._lines[-1].strip(" \t")
         # A line with a bar may still become the head of a table, whatever it looks like now.
@@ -399,13 +368,13 @@ class Blocks:
 
     def _begun_block(self) -> OpenBlock:
         """The block that the last line begins, of which more than marks is known."""
-        item = LIST_ITEM.match(self._head)
-        quote = QUOTE_MARK.match(self._head)
-        if _BEGINS_WHOLE.match(self._head) or (self._is_deep and (item or quote)):
+        item = LIST_ITEM.match(self._last.head)
+        quote = QUOTE_MARK.match(self._last.head)
+        if _BEGINS_WHOLE.match(self._last.head) or (self._is_deep and (item or quote)):
             return Whole(self._env)
         if item is not None:
             kind = "bullet_list_open" if item[2] in "-+*" else "ordered_list_open"
-            return List(f"{self._line_number}:{kind}", self._env, self._head, self._inside)
+            return List(f"{self._line_number}:{kind}", self._env, self._last.head, self._inside)
         if quote is not None:
             return Quote(f"{self._line_number}:blockquote_open", self._inside(is_tight=False))
         return self._paragraph(f"{self._line_number}:paragraph_open")
@@ -425,15 +394,6 @@ class Blocks:
         # What is drawn inside may stay as it is.
         blocks._definitions.missed = self._definitions.missed
         return blocks
-
-
-def _first_tokens(tokens: Sequence[Token]) -> list[Token]:
-    """The token that begins each top-level block."""
-    return [token for token in tokens if token.level == 0 and token.nesting >= 0]
-
-
-def _first_line(lines: list[int] | None) -> int:
-    return lines[0] if lines else 0
 
 
 def _text(lines: Sequence[str]) -> str:

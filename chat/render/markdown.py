@@ -28,6 +28,19 @@ _NEWLINE = re.compile(r"\r\n?")
 _MARKED = re.compile(r"[\\`*_~\[<&$@\n]|:/")
 
 
+class Definitions(dict[str, Any]):
+    """Link definitions; remembers the labels that were looked up in vain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self.missed.add(key)
+        return super().get(key, default)
+
+
 class _Links(LinkifyIt):  # type: ignore[misc]
     """What is a link without being marked as one: what names its protocol, or is an e-mail address.
 
@@ -104,6 +117,16 @@ def parse_blocks(text: str, env: Environment) -> list[Token]:
     tokens: list[Token] = []
     _MD.block.parse(text, _MD, env, tokens)
     return tokens
+
+
+def first_tokens(tokens: Sequence[Token]) -> list[Token]:
+    """The token that begins each top-level block."""
+    return [token for token in tokens if token.level == 0 and token.nesting >= 0]
+
+
+def first_line(token: Token) -> int:
+    """The line on which the block of a token begins."""
+    return token.map[0] if token.map else 0
 
 
 def first_mark(text: str, end: int) -> int:
