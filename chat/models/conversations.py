@@ -1,65 +1,13 @@
-"""The tables. Only `chat.store` writes them; the admin reads them.
-
-The log (`Event`) is the truth; the other rows of a conversation follow from it, and `check_replay` proves it.
-"""
+"""Conversations: their log, and the rows that follow from it."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 
 from django.conf import settings
 from django.db import models
 
-
-class Agent(models.Model):
-    """Whom people can talk with. What it is made of stands in its versions."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=100, unique=True)
-    description = models.CharField(max_length=300, blank=True, help_text="What people read when they choose.")
-    is_default = models.BooleanField(default=False, help_text="Starts a conversation for which none is chosen.")
-    is_enabled = models.BooleanField(
-        default=True, help_text="Off: its conversations can be read, and nobody can write in them."
-    )
-    groups = models.ManyToManyField("auth.Group", blank=True, help_text="Who may use it; none chosen: everybody.")
-
-    class Meta:
-        ordering = ("-is_default", "name")
-        constraints = (
-            models.UniqueConstraint(
-                fields=("is_default",), condition=models.Q(is_default=True), name="one_default_agent"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return self.name
-
-    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
-        """All but that of the default, whose place a new one takes."""
-        super().validate_constraints(exclude={*(exclude or ()), "is_default"})
-
-
-class AgentVersion(models.Model):
-    """What an agent is made of. Never changed: a change is the next version, for conversations that start then."""
-
-    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
-    number = models.PositiveIntegerField(help_text="From 1.")
-    model = models.CharField(max_length=200, blank=True, help_text="Name sent upstream; empty: the site's.")
-    instructions = models.TextField(blank=True, help_text="What the model is told first; empty: the site's.")
-    policies = models.JSONField(default=dict, help_text="Of tools by name; others are as the site has them.")
-    tool_rounds_max = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the site's.")
-    answer_timeout_s = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the site's.")
-    tokens_max_per_day = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of one person; empty: any.")
-    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    made_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ("agent", "-number")
-        constraints = (models.UniqueConstraint(fields=("agent", "number"), name="one_version_a_number"),)
-
-    def __str__(self) -> str:
-        return f"{self.agent} {self.number}"
+from chat.models.agents import AgentVersion
 
 
 class Conversation(models.Model):
@@ -157,22 +105,6 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.name}"
-
-
-class Erasure(models.Model):
-    """That the text of a conversation was erased. Stays when the conversation goes."""
-
-    conversation_id = models.UUIDField(db_index=True)
-    by = models.CharField(max_length=150, blank=True, help_text="Name of the staff user; empty for the command.")
-    at = models.DateTimeField(help_text="As in the events that it erased.")
-    events = models.PositiveIntegerField(help_text="How many events it erased.")
-    files = models.PositiveIntegerField(help_text="How many files it removed.")
-
-    class Meta:
-        ordering = ("-at",)
-
-    def __str__(self) -> str:
-        return f"erasure of {self.events} events"
 
 
 class Message(models.Model):
@@ -316,86 +248,6 @@ class ToolCall(models.Model):
         return f"{self.tool} {self.state}"
 
 
-class Tally(models.Model):
-    """How often something was done by one person or address within a time."""
-
-    KEY_MAX_CHARACTERS = 200
-
-    kind = models.CharField(max_length=40)
-    key = models.CharField(max_length=KEY_MAX_CHARACTERS, help_text="The person's id or name, or the address.")
-    window = models.DateTimeField(help_text="When that time began.")
-    count = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        verbose_name_plural = "tallies"
-        constraints = (models.UniqueConstraint(fields=("kind", "key", "window"), name="one_tally_a_window"),)
-        indexes = (models.Index(fields=("window",)),)
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.count}"
-
-
-class UsageDay(models.Model):
-    """The tokens that one person's answers took on one day (UTC)."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage_days")
-    day = models.DateField()
-    prompt_tokens = models.PositiveBigIntegerField(default=0)
-    completion_tokens = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)
-
-    def __str__(self) -> str:
-        return f"usage of {self.day}"
-
-
-class AgentUsageDay(models.Model):
-    """The tokens that one person's answers took with one agent on one day (UTC); they count in `UsageDay` too."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="usage_days")
-    day = models.DateField()
-    tokens = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("user", "agent", "day"), name="one_usage_an_agent_and_day"),)
-
-    def __str__(self) -> str:
-        return f"usage of {self.day} with {self.agent_id}"
-
-
-class Process(models.Model):
-    """A process of this site, and when it was last heard of."""
-
-    id = models.UUIDField(primary_key=True, editable=False)
-    kind = models.CharField(max_length=20, help_text="server: serves and performs runs; web: serves; worker: performs.")
-    host = models.CharField(max_length=255, help_text="Name of its machine.")
-    pid = models.PositiveIntegerField(help_text="Its number on that machine.")
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField(help_text="By the clock of the database.")
-
-    class Meta:
-        verbose_name_plural = "processes"
-
-    def __str__(self) -> str:
-        return f"process {self.id}"
-
-
-class SocketCount(models.Model):
-    """How many sockets of one person, or from one address, a process has. Only where several processes serve."""
-
-    process = models.ForeignKey(Process, on_delete=models.CASCADE, related_name="socket_counts")
-    key = models.CharField(max_length=100, help_text="`user:` or `address:`, and which.")
-    count = models.PositiveIntegerField()
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("key", "process"), name="one_socket_count_a_process"),)
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.count}"
-
-
 class Artifact(models.Model):
     """A file that belongs to a conversation."""
 
@@ -409,46 +261,3 @@ class Artifact(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Review(models.Model):
-    """What a member of staff said of a conversation. Never changed: the newest row of a conversation is its state."""
-
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="reviews")
-    state = models.CharField(max_length=20, help_text="`reviewed` or `flagged`.")
-    note = models.TextField(blank=True)
-    seq = models.PositiveIntegerField(help_text="The newest event at that moment.")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField()
-
-    class Meta:
-        ordering = ("-id",)
-
-    def __str__(self) -> str:
-        return f"{self.state} at event {self.seq}"
-
-
-class AccessTrace(models.Model):
-    """A member of staff looked at a conversation of somebody else, or took something from it.
-
-    It outlives what it names: neither the deletion of a user nor that of a conversation removes it.
-    """
-
-    staff = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    staff_name = models.CharField(max_length=150, help_text="As it was then.")
-    what = models.CharField(max_length=20, help_text="What was looked at or taken.")
-    conversation_id = models.UUIDField()
-    subject = models.CharField(max_length=100, blank=True, help_text="Of a call, a file or a review, which.")
-    seq = models.PositiveIntegerField(null=True, help_text="The event that was looked at.")
-    address = models.GenericIPAddressField(null=True, help_text="Where the request came from.")
-    at = models.DateTimeField()
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (
-            models.Index(fields=("staff", "-at"), name="traces_by_staff"),
-            models.Index(fields=("conversation_id", "-id"), name="traces_by_conversation"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.staff_name}: {self.what}"
