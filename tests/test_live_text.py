@@ -6,9 +6,11 @@ import gc
 import uuid
 import weakref
 
+import pytest
+
 from chat.core.ids import MessageId, RunId
 from chat.live import LiveText
-from chat.render.live_markdown import LiveMarkdown
+from chat.render.live_markdown import ALWAYS_KEPT, SHARE_KEPT, LiveMarkdown
 from chat.rooms import Room
 from tests.costs import least_ratio
 
@@ -48,3 +50,15 @@ def test_a_text_is_gone_with_its_last_reader_and_so_is_what_was_drawn_of_it() ->
         assert known_markdown() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("length", [1_000, 100_000])
+def test_a_reader_that_is_behind_is_sent_what_it_lacks_or_all_of_it_when_that_is_much(length: int) -> None:
+    text = a_text("word " * (length // 5))
+    LiveMarkdown.of(text)
+    for _ in range(40):
+        text.append("and " * 40)
+        markdown = LiveMarkdown.of(text)
+    assert len(markdown.frame(markdown.version - 1)) < 1_000
+    assert (len(markdown.frame(1)) > text.length) == (length == 1_000)
+    assert sum(map(len, markdown._frames)) <= max(ALWAYS_KEPT, text.length * SHARE_KEPT)

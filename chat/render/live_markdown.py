@@ -10,8 +10,11 @@ from chat.render import fragments, ids
 from chat.render.markdown import render
 from chat.render.markdown_stream import MarkdownStream, Operation
 
-# A reader that is further behind than so many flushes gets the whole text anew.
+# A reader that is further behind than so many flushes, or lacks more than this share of the text, gets all of it anew.
 FLUSHES_KEPT = 64
+SHARE_KEPT = 1 / 4
+# Less is always kept, in characters of frames.
+ALWAYS_KEPT = 3_000
 
 
 class Text(Protocol):
@@ -46,6 +49,7 @@ class LiveMarkdown:
         self._article = ids.message(text.message_id)
         self._stream = MarkdownStream(self._article)
         self._frames: list[str] = []
+        self._frames_length = 0
         self._is_finished = False
         self._fed = 0
         self.version = 0
@@ -89,6 +93,10 @@ class LiveMarkdown:
         return self.frame(version_shown)
 
     def _flush(self, operations: Iterable[Operation]) -> None:
-        self._frames.append(fragments.text_operations(self._article, operations))
-        del self._frames[:-FLUSHES_KEPT]
+        frame = fragments.text_operations(self._article, operations)
+        self._frames.append(frame)
+        self._frames_length += len(frame)
+        most = max(ALWAYS_KEPT, self._fed * SHARE_KEPT)
+        while len(self._frames) > FLUSHES_KEPT or (self._frames_length > most and len(self._frames) > 1):
+            self._frames_length -= len(self._frames.pop(0))
         self.version += 1
