@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -279,36 +279,37 @@ class _Answer:
 
     async def _take_whole(self, body: Body) -> None:
         whole = bytearray()
-        async with aclosing(aiter(body)) as pieces:
-            async for piece in pieces:
-                whole += piece
-                if len(whole) > MAX_BODY_BYTES:
-                    words = f"The model server sent more than {MAX_BODY_BYTES:,} bytes in one piece."
-                    raise ModelError(fault=ModelFault.BROKEN_STREAM, words=words)
+        while piece := await body.read():
+            whole += piece
+            if len(whole) > MAX_BODY_BYTES:
+                words = f"The model server sent more than {MAX_BODY_BYTES:,} bytes in one piece."
+                raise ModelError(fault=ModelFault.BROKEN_STREAM, words=words)
         self._decode(partial(self._decoder.whole, bytes(whole)))
 
     async def _take_stream(self, body: Body) -> None:
         taken_bytes = 0
-        async with aclosing(aiter(body)) as pieces:
-            async for piece in pieces:
-                chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
-                self._decode(partial(self._decoder.feed, piece))
-                if len(self._chunks) > chunks_before:
-                    self._arrived.set()
-                    if len(self._chunks) > MAX_WAITING_CHUNKS:
-                        await self._wait_for_room()
-                    self._move_deadline()
-                elif (self._decoder.said, self._decoder.finish_reason) != before:
-                    self._move_deadline()
-                taken_bytes += len(piece)
-                if len(piece) >= PIECE_BYTES:
-                    # There is more already; others have their turn first.
-                    await asyncio.sleep(0)
-                elif not self._decoder.is_over:
-                    # What comes meanwhile comes as one. Of a server that is far ahead there is always enough.
-                    if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
-                        await body.rest(pause_s)
-                    taken_bytes = 0
+        while piece := await body.read():
+            length = len(piece)
+            chunks_before, before = len(self._chunks), (self._decoder.said, self._decoder.finish_reason)
+            self._decode(partial(self._decoder.feed, piece))
+            # Nothing of it is held while there is a pause.
+            del piece
+            if len(self._chunks) > chunks_before:
+                self._arrived.set()
+                if len(self._chunks) > MAX_WAITING_CHUNKS:
+                    await self._wait_for_room()
+                self._move_deadline()
+            elif (self._decoder.said, self._decoder.finish_reason) != before:
+                self._move_deadline()
+            taken_bytes += length
+            if length >= PIECE_BYTES:
+                # There is more already; others have their turn first.
+                await asyncio.sleep(0)
+            elif not self._decoder.is_over:
+                # What comes meanwhile comes as one. Of a server that is far ahead there is always enough.
+                if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
+                    await body.rest(pause_s)
+                taken_bytes = 0
         self._decode(self._decoder.end)
 
     def _decode(self, decode: Callable[[list[Chunk]], None]) -> None:

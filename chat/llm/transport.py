@@ -150,10 +150,13 @@ class Body(httpx2.AsyncByteStream):
         return body
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        content = self._response.content
+        while piece := await self.read():
+            yield piece
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
         with _errors():
-            while piece := await content.read(PIECE_BYTES):
-                yield piece
+            return await self._response.content.read(PIECE_BYTES)
 
     async def rest(self, seconds: float) -> None:
         """Take nothing for a while. What comes meanwhile stays in the kernel, and comes as one."""
