@@ -2,7 +2,8 @@
 
 `make bench BENCH="--quick"` takes a minute, `--only NAME` (more than once if you like) a part of it, `--list` says what
 there is. `--peers chainlit` installs that program into an environment of its own and measures it in the same run.
-`--write-readme` puts the tables into README.md.
+`--write-readme` puts the tables into README.md. `--soak FILE` adds what a soak has found that ran before: it takes an
+hour.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tests.bench import clocks, goals, holding, layers, pages, peers, readme, steps, streaming
 from tests.bench.bench import SCENARIOS, Bench
-from tests.bench.report import Report, figures_table, machine, rows_table, versions
+from tests.bench.report import Report, figures_of, figures_table, machine, rows_table, versions
 from tests.bench.upstream import Upstream
 
 MODULES = (streaming, holding, pages, steps, layers)
@@ -34,6 +35,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="how long streams are measured (8; quick: 4)")
     parser.add_argument("--tries", type=int, default=3, help="how often at most, where others disturb")
     parser.add_argument("--minutes", type=float, default=60, help="how long the soak takes")
+    parser.add_argument("--soak", type=Path, metavar="FILE", help="add the soak that `--only soak --json FILE` wrote")
     parser.add_argument("--peers", action="append", choices=peers.PEERS, default=[], help="measure this program too")
     parser.add_argument("--json", type=Path, default=Path("var/bench.json"), help="where to write the figures")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
@@ -65,6 +67,8 @@ async def measure(asked: argparse.Namespace, folder: Path, core: int) -> Report:
     finally:
         bench.close()
         await upstream.close()
+    if asked.soak is not None:
+        report.add(figures_of(asked.soak, "soak"))
     report.disturbed = bench.disturbed
     return report
 

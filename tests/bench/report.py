@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -94,6 +94,14 @@ class Report:
             "goals": goals,
         }
         path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def figures_of(path: Path, scenario: str) -> list[Figure]:
+    """What a run of its own has found in a scenario, from its JSON."""
+    figures = [Figure(**figure) for figure in json.loads(path.read_text())["figures"] if figure["scenario"] == scenario]
+    if not figures:
+        raise SystemExit(f"{path} has no figure of {scenario}: write it with `--only {scenario} --json {path}`")
+    return [replace(figure, note=", ".join(filter(None, [figure.note, "a run of its own"]))) for figure in figures]
 
 
 def versions() -> dict[str, str]:
