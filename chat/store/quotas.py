@@ -103,7 +103,7 @@ def refusal(user_id: int, before: Conversation, event: Event, result: Step, quot
     columns: dict[str, Any] = {"kind": Counted.MESSAGES.value, "key": str(user_id), "window": start}
     found = statements.select(models.Tally, locks=True, **columns)
     if not found:
-        models.Tally.objects.get_or_create(**columns)
+        statements.insert(models.Tally(**columns), ignores_conflicts=True)
         found = statements.select(models.Tally, locks=True, **columns)
     tally = found[0]
     if is_message and quota.messages_per_hour is not None and tally.count >= quota.messages_per_hour:
@@ -151,7 +151,7 @@ def count_tokens(user_id: int, event: Event, *, agent: AgentRef | None) -> None:
 
 def _add(table: type[models.UsageDay | models.AgentUsageDay], more: Mapping[str, int], **day: Any) -> None:
     if not statements.update(table, more, more=True, **day):
-        table._default_manager.get_or_create(**day)
+        statements.insert(table(**day), ignores_conflicts=True)
         statements.update(table, more, more=True, **day)
 
 

@@ -23,13 +23,16 @@ _Converters = tuple[tuple[int, Any, tuple[Callable[..., Any], ...]], ...]
 _COMPARISONS = {"": "=", "gte": ">="}
 
 
-def insert(*rows: Model) -> None:
-    """New rows of one table, as `bulk_create`, but that they do not learn what keys the database gave them."""
+def insert(*rows: Model, ignores_conflicts: bool = False) -> None:
+    """New rows of one table, as `bulk_create`, but that they do not learn what keys the database gave them.
+
+    ignores_conflicts: a row that is there already stays as it is; who else inserts it just now is waited for.
+    """
     if not rows:
         return
     # The one of this thread, looked up once: `django.db.connection` does so at each touch.
     database = connections[DEFAULT_DB_ALIAS]
-    text, fields = _insert(type(rows[0]), database.vendor, len(rows))
+    text, fields = _insert(type(rows[0]), database.vendor, len(rows), ignores_conflicts)
     values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in fields]
     with database.cursor() as cursor:
         cursor.execute(text, values)
@@ -92,12 +95,12 @@ def _given(model: type[Model], where: Mapping[str, Any], database: Any) -> list[
 
 
 @cache
-def _insert(model: type[Model], _vendor: str, count: int) -> tuple[str, list[Any]]:
+def _insert(model: type[Model], _vendor: str, count: int, ignores_conflicts: bool) -> tuple[str, list[Any]]:
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
     columns = ", ".join(_column(model, field.name) for field in fields)
     row = f"({', '.join(['%s'] * len(fields))})"
     text = f"INSERT INTO {_table(model)} ({columns}) VALUES {', '.join([row] * count)}"  # noqa: S608 - names of the models
-    return text, fields
+    return f"{text} ON CONFLICT DO NOTHING" if ignores_conflicts else text, fields
 
 
 @cache

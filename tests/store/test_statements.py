@@ -154,6 +154,13 @@ def test_rows_are_inserted_together_in_one_statement() -> None:
     assert list(map(columns, found)) == list(map(columns, rows))
 
 
+def test_a_row_that_is_there_stays_as_it_is_where_that_is_wanted() -> None:
+    this: dict[str, Any] = {"user_id": make_user(), "day": date(2024, 2, 29)}
+    for tokens in (1, 2):
+        statements.insert(models.UsageDay(prompt_tokens=tokens, **this), ignores_conflicts=True)
+    assert models.UsageDay.objects.get().prompt_tokens == 1
+
+
 def test_what_is_added_is_added_to_what_is_there_now() -> None:
     this: dict[str, Any] = {"user_id": make_user(), "day": date(2024, 2, 29)}
     assert statements.update(models.UsageDay, {"prompt_tokens": 1}, more=True, **this) == 0
