@@ -60,7 +60,9 @@ class Tempo:
     def _follow(self, share: float, *, looks: float) -> None:
         longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0
         if self._pause_s < longest_s:
-            self._pause_s = min(longest_s, max(FIRST_PAUSE_S, self._pause_s * LONGER))
+            # Where nothing is left, those who come next would wait until the pauses have grown.
+            first_s = LONG_PAUSE_S if share > FULL else FIRST_PAUSE_S
+            self._pause_s = min(longest_s, max(first_s, self._pause_s * LONGER))
         elif self._pause_s > longest_s:
             # While nothing streams nobody looks: what comes after a quiet while does not wait for what was before it.
             shorter_s = max(longest_s, self._pause_s * SHORTER**looks)
