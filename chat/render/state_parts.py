@@ -5,6 +5,7 @@ Knows templates and what they show. Must not know sockets, requests or rows.
 
 from __future__ import annotations
 
+import html
 from functools import lru_cache
 from typing import Any
 
@@ -12,17 +13,18 @@ from chat.core.calls import UNDER_WAY
 from chat.core.messages import MessageState
 from chat.core.state import AwaitingApproval, Conversation, Generating, Hold, RunningTools, Stopping
 from chat.render.calls import approval_words, artifact_context
-from chat.render.stencil import part
+from chat.render.stencil import Stencil, part
 
 HELD_WORDS = {
     Hold.STOPPED: "Held because you pressed Stop.",
     Hold.FAILED: "Held because the last response failed.",
 }
-# So many of a kind are kept, drawn, and what the values of a part are named in its template.
+# So many of a kind are kept, drawn.
 PARTS_KEPT = 512
-PART_VALUES = {"title": "conversation"}
 NO_ITEMS: dict[str, Any] = {"items": ()}
 NO_PERFORMERS = "Waiting for a worker: none is running, and this goes on when one is"
+
+_title = Stencil("chat/title.html")
 
 
 def queue_context(state: Conversation) -> dict[str, Any]:
@@ -95,14 +97,16 @@ def parts(state: Conversation, *, has_performers: bool) -> dict[str, str]:
         "controls": _kept_part("controls", **controls_context(state)),
         "queue": part("queue", queue=queue, oob="true") if queue["items"] else _kept_part("queue", **queue | NO_ITEMS),
         "allowances": _allowances(state.allowed_tools),
-        "title": _kept_part("title", id=state.conversation_id, title=state.title),
+        "title": _title.filled(
+            (), {"title": html.escape(state.title)}, lambda title: {"conversation": title, "oob": "true"}
+        ),
     }
 
 
 @lru_cache(maxsize=PARTS_KEPT)
 def _kept_part(name: str, **values: Any) -> str:
     """A part that says the same again and again, in many conversations: to fill its template in costs, each time."""
-    return part(name, **{PART_VALUES.get(name, name): values}, oob="true")
+    return part(name, **{name: values}, oob="true")
 
 
 @lru_cache(maxsize=PARTS_KEPT)
