@@ -230,7 +230,7 @@ class AnswerDecoder:
             self.complete(chunks, is_done=True)
             return
         completion = _decoded(event)
-        if completion.model:
+        if completion.model and completion.model != self._model:
             self._model = speakable(completion.model[:MAX_NAME_CHARACTERS])
         if completion.usage is not None:
             self._usage = _usage(completion.usage) or self._usage

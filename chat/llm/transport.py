@@ -155,8 +155,12 @@ class Body(httpx2.AsyncByteStream):
 
     async def read(self) -> bytes:
         """The next piece; empty at the end."""
-        with _errors():
+        try:
             return await self._response.content.read(PIECE_BYTES)
+        except Exception:
+            # Entered only here: a read is too frequent for it.
+            with _errors():
+                raise
 
     async def rest(self, seconds: float) -> None:
         """Take nothing for a while. What comes meanwhile stays in the kernel, and comes as one."""

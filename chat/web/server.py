@@ -164,10 +164,16 @@ class PatientServer(Server):  # type: ignore[misc]
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Pass a message of the application on to its client."""
+        if message["type"] == "websocket.send":
+            # As Daphne does it, but for what it looks at in messages of other types.
+            connection = self.connections.get(protocol)
+            if connection is not None and not connection.get("disconnected"):
+                protocol.handle_reply(message)
+                if protocol in self.connections:
+                    await protocol.room().wait()
+            return
         await super().handle_reply(protocol, message)
-        if message["type"] == "websocket.send" and protocol in self.connections:
-            await protocol.room().wait()
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             await protocol.room.wait()
 
 
