@@ -308,7 +308,7 @@ class _Answer:
             elif not self._decoder.is_over:
                 # What comes meanwhile comes as one. Of a server that is far ahead there is always enough.
                 if taken_bytes < PIECE_BYTES and (pause_s := OF_THIS_PROCESS.pause_s()):
-                    await body.rest(pause_s)
+                    body.rest(pause_s)
                 taken_bytes = 0
         self._decode(self._decoder.end)
 

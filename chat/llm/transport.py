@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 # Of a server that is far ahead so many bytes are taken at a time; more waits in aiohttp, which stops reading in time.
@@ -138,6 +139,8 @@ class Body(httpx2.AsyncByteStream):
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        # Until it ends, nothing comes.
+        self._rest: asyncio.TimerHandle | None = None
 
     @classmethod
     def of(cls, response: httpx2.Response) -> Body:
@@ -162,22 +165,24 @@ class Body(httpx2.AsyncByteStream):
             with _errors():
                 raise
 
-    async def rest(self, seconds: float) -> None:
-        """Take nothing for a while. What comes meanwhile stays in the kernel, and comes as one."""
+    def rest(self, seconds: float) -> None:
+        """Let nothing come for a while: what is sent meanwhile stays in the kernel, and comes as one."""
         connection = self._response.connection
         protocol = None if connection is None else connection.protocol
-        if protocol is None or not protocol.connected:
-            return
-        protocol.pause_reading()
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            if protocol.connected:
-                protocol.resume_reading()
+        if protocol is not None and protocol.connected:
+            protocol.pause_reading()
+            self._rest = asyncio.get_running_loop().call_later(seconds, _resume, protocol)
 
     async def aclose(self) -> None:
         """Let the connection be used again when the body has been read, and close it when it has not."""
+        if self._rest is not None:
+            self._rest.cancel()
         self._response.release()
+
+
+def _resume(protocol: ResponseHandler) -> None:
+    if protocol.connected:
+        protocol.resume_reading()
 
 
 def _proxy(url: httpx2.URL) -> str | None:

@@ -222,19 +222,35 @@ async def test_what_was_sent_before_a_cut_is_not_lost_by_a_rest(client: httpx2.A
         place = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         async with client.stream("GET", place) as response:
             body = Body.of(response)
-            pieces = aiter(body)
-            assert await anext(pieces) == b"one"
-            resting = asyncio.create_task(body.rest(0.2))
-            await asyncio.sleep(0)
+            assert await body.read() == b"one"
+            body.rest(0.3)
             is_cut.set()
-            await resting
-            assert await anext(pieces) == b"two"
+            reading = asyncio.create_task(body.read())
+            await asyncio.sleep(0.1)
+            assert not reading.done()
+            assert await reading == b"two"
             # The connection is gone by now.
             await asyncio.sleep(0.1)
-            await body.rest(0.1)
+            body.rest(0.1)
             with pytest.raises(httpx2.TransportError):
-                await anext(pieces)
+                await body.read()
             await body.aclose()
+
+
+async def test_a_rest_ends_with_the_answer(client: httpx2.AsyncClient) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        place = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        for is_read in (True, False, True):
+            async with client.stream("GET", place) as response:
+                body = Body.of(response)
+                assert await body.read() == b"one"
+                body.rest(60)
+                assert not is_read or not await body.read()
+                await body.aclose()
 
 
 async def test_a_streaming_answer_holds_nothing_of_its_request(
