@@ -28,6 +28,10 @@ PIECE_BYTES: Final = 16 * 1024
 # Of the head of an answer; gateways put whole tokens and policies into theirs.
 MAX_HEADER_BYTES: Final = 100 * 1024
 
+# Of an answer that refuses or leads elsewhere; the client reads it whole before it says so, and a broken server never
+# ends it.
+MAX_REFUSAL_BYTES: Final = 256 * 1024
+
 
 class Transport(httpx2.AsyncBaseTransport):
     """Belongs to one event loop. Raises what the client's own transport would.
@@ -63,7 +67,7 @@ class Transport(httpx2.AsyncBaseTransport):
                 proxy=_proxy(request.url) if self._trust_env else None,
                 ssl=self._certificates(request.url),
             )
-        body = Body(response)
+        body = Body(response, max_bytes=None if 200 <= response.status < 300 else MAX_REFUSAL_BYTES)
         return httpx2.Response(
             response.status,
             headers=[header for header in response.raw_headers if header[0].lower() != b"content-encoding"],
@@ -135,10 +139,14 @@ def _watching() -> aiohttp.TraceConfig:
 
 
 class Body(httpx2.AsyncByteStream):
-    """The body of an answer, decompressed. What has arrived since the last piece comes as one."""
+    """The body of an answer, decompressed. What has arrived since the last piece comes as one.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    max_bytes: after so many, or a piece more, it is left as if it had ended; None for all of it.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, *, max_bytes: int | None) -> None:
         self._response = response
+        self._max_bytes = max_bytes
         # Until it ends, nothing comes.
         self._rest: asyncio.TimerHandle | None = None
 
@@ -153,7 +161,10 @@ class Body(httpx2.AsyncByteStream):
         return body
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        while piece := await self.read():
+        left_bytes = self._max_bytes
+        while (left_bytes is None or left_bytes > 0) and (piece := await self.read()):
+            if left_bytes is not None:
+                left_bytes -= len(piece)
             yield piece
 
     async def read(self) -> bytes:

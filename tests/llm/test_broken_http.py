@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -13,13 +14,15 @@ from tests.llm.asking import World
 
 
 @asynccontextmanager
-async def answering(piece: bytes) -> AsyncIterator[str]:
+async def answering(*pieces: bytes, then: Iterable[bytes] = ()) -> AsyncIterator[str]:
     """The base URL of a server that says this to every request, and closes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(piece)
-        await writer.drain()
+        with suppress(ConnectionError):
+            for piece in itertools.chain(pieces, then):
+                writer.write(piece)
+                await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -35,3 +38,10 @@ async def test_what_is_no_http_answer_is_an_unavailable_server(world: World, pie
         error = await world.failure(model=world.model(base_url=url))
     assert error.fault is ModelFault.UNAVAILABLE
     assert url.removesuffix("/v1") in error.words
+
+
+@pytest.mark.parametrize("head", [b"500 Broken", b"307 Elsewhere\r\nLocation: /v2"], ids=["refuses", "leads elsewhere"])
+async def test_what_refuses_without_end_is_left_when_enough_of_it_is_known(world: World, head: bytes) -> None:
+    async with answering(b"HTTP/1.1 ", head, b"\r\n\r\n", then=itertools.repeat(b"x" * 65_536)) as url:
+        error = await world.failure(model=world.model(base_url=url, first_token_s=5))
+    assert error.fault is ModelFault.UNAVAILABLE
