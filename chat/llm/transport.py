@@ -68,13 +68,16 @@ class Transport(httpx2.AsyncBaseTransport):
                 ssl=self._certificates(request.url),
             )
         body = Body(response, max_bytes=None if 200 <= response.status < 300 else MAX_REFUSAL_BYTES)
-        return httpx2.Response(
+        answer = httpx2.Response(
             response.status,
             headers=[header for header in response.raw_headers if header[0].lower() != b"content-encoding"],
             stream=body,
             request=request,
             extensions={"body": body},
         )
+        # JSON is in no other, and among the names that a server may write are some that no text can be read with.
+        answer.encoding = "utf-8"
+        return answer
 
     async def aclose(self) -> None:
         """Close every connection."""

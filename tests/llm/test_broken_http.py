@@ -45,3 +45,12 @@ async def test_what_refuses_without_end_is_left_when_enough_of_it_is_known(world
     async with answering(b"HTTP/1.1 ", head, b"\r\n\r\n", then=itertools.repeat(b"x" * 65_536)) as url:
         error = await world.failure(model=world.model(base_url=url, first_token_s=5))
     assert error.fault is ModelFault.UNAVAILABLE
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "base64", "no-such-one", "a\\b"])
+async def test_what_refuses_in_an_odd_encoding_is_sorted_like_any_other(world: World, charset: str) -> None:
+    head = f"HTTP/1.1 429 Slow\r\nContent-Type: application/json; charset={charset}\r\n\r\n"
+    async with answering(head.encode(), b'{"error": "slow down"}') as url:
+        error = await world.failure(model=world.model(base_url=url))
+    assert error.fault is ModelFault.RATE_LIMIT
+    assert error.words.endswith("slow down")
