@@ -231,3 +231,6 @@ def _errors(way: _Way | None = None) -> Iterator[None]:
         raise httpx2.ReadError(str(fault)) from fault
     except aiohttp.ClientError as fault:
         raise httpx2.RemoteProtocolError(str(fault)) from fault
+    except ValueError as fault:
+        # An address that no name can be looked up for, such as one that a server sends its clients on to.
+        raise httpx2.ConnectError(str(fault)) from fault

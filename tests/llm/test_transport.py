@@ -132,6 +132,16 @@ async def test_an_address_of_another_kind_is_refused(client: httpx2.AsyncClient,
         await client.get(address)
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:99999/", f"http://{'a' * 64}.test/"], ids=["port", "name"])
+async def test_a_server_that_sends_on_to_no_place_leads_to_one_that_is_not_there(
+    server: tuple[Server, str], client: httpx2.AsyncClient, place: str
+) -> None:
+    made, here = server
+    made.answer = f"HTTP/1.1 307 Elsewhere\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+    with pytest.raises(httpx2.ConnectError):
+        await client.post(f"http://{here}/", content=b"x", follow_redirects=True)
+
+
 @pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["http://", ""])
 async def test_a_proxy_of_the_environment_is_asked(
