@@ -21,6 +21,7 @@ MAX_RETRY_AFTER_S: Final = 86_400.0
 
 # Servers quote the key that they refuse, sometimes whole.
 _KEY: Final = re.compile(r"\b(?:sk|pk|rk|key|api|gsk|xai|hf|org|proj)[-_][\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
+_STATUS: Final = re.compile(r"[0-9]{3}")
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 # Words of `code` and `type`, compared as substrings. They are surer than the status: OpenAI says "no money
@@ -97,7 +98,7 @@ def server_error(
     secret: what must not be repeated even if the server did.
     """
     code, kind, message = _fields(error)
-    if status is None and code.isdigit():
+    if status is None and _STATUS.fullmatch(code):
         # Gateways put the status that they got from behind them where others put a word.
         status = int(code)
     fault = _fault(f"{code} {kind}".lower(), message.lower(), status)

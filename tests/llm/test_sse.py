@@ -279,6 +279,8 @@ def test_text_before_an_error_is_not_lost() -> None:
         ({"message": "Overloaded", "type": "overloaded_error"}, ModelFault.UNAVAILABLE),
         ({"message": "slow", "code": "rate_limit_exceeded"}, ModelFault.RATE_LIMIT),
         ({"message": "slow", "code": 429}, ModelFault.RATE_LIMIT),
+        ({"message": "odd", "code": "²"}, ModelFault.UNKNOWN),
+        ({"message": "odd", "code": "4" * 5_000}, ModelFault.UNKNOWN),
         ({"message": "no money", "code": "insufficient_quota"}, ModelFault.QUOTA),
         ({"message": "This model's maximum context length is 8192 tokens"}, ModelFault.CONTEXT_TOO_LONG),
         ({"message": "odd", "type": "invalid_request_error"}, ModelFault.BAD_REQUEST),
