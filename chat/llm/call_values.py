@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chat.llm.arguments import as_json, is_object
+from chat.llm.speakable import speakable
 
 _JSON_GAP: Final = re.compile(r"[\s,]*")
 _FIRST_LINE_END: Final = re.compile(r"\A[ \t]*\r?\n")
@@ -97,8 +98,10 @@ def _json_call(value: object) -> Written | None:
     arguments = fields.get("arguments", fields.get("parameters"))
     if not isinstance(name, str) or not name:
         return None
+    # Its escapes can say what the text that they stand in can't hold.
+    name = speakable(name)
     if arguments is None or arguments == "":
         return Written(name=name, arguments="{}")
     if isinstance(arguments, str):
-        return Written(name=name, arguments=arguments) if is_object(arguments) else None
-    return Written(name=name, arguments=as_json(arguments)) if isinstance(arguments, dict) else None
+        return Written(name=name, arguments=speakable(arguments)) if is_object(arguments) else None
+    return Written(name=name, arguments=speakable(as_json(arguments))) if isinstance(arguments, dict) else None

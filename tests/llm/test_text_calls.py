@@ -325,6 +325,18 @@ def test_json_that_is_no_call_stays_text(content: str) -> None:
     assert text_of(parsed(text)) == text
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "arguments"),
+    [
+        (r'{"name": "a\u0000b\ud800", "arguments": {}}', "a\ufffdb\ufffd", "{}"),
+        (r'{"name": "a", "arguments": {"\ud800": 1}}', "a", '{"\ufffd": 1}'),
+        (r'{"name": "a", "arguments": "{\"b\": \"\u0000\ud800\"}"}', "a", '{"b": "\ufffd\ufffd"}'),
+    ],
+)
+def test_what_escapes_say_and_can_not_be_stored_is_replaced(content: str, name: str, arguments: str) -> None:
+    assert calls_of(parsed(f"<tool_call>{content}</tool_call>")) == [(name, arguments)]
+
+
 def test_ids_are_unique_and_depend_only_on_the_calls_before() -> None:
     ids = CallIds(["call00003", "other"])
     assert [ids.take(), ids.take(), ids.take("own"), ids.take("own"), ids.take("x" * 201)] == [
