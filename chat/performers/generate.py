@@ -35,12 +35,15 @@ from chat.core.ids import ConversationId, MessageId
 from chat.core.messages import Failure, Message, Telemetry
 from chat.llm.port import CallBegun, Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
 from chat.llm.port import ToolCall as CalledTool
+from chat.llm.speakable import speakable
 from chat.tools.registry import ArgumentsError, Tool
 
 logger = logging.getLogger(__name__)
 
 # Longer than any tool's name; a model may write anything there.
 TOOL_NAME_LIMIT_CHARACTERS = 200
+# Enough for a model to see what it did wrong.
+PROBLEM_LIMIT_CHARACTERS = 1_000
 
 CRASHED = Failure(
     fault=ModelFault.UNKNOWN.value,
@@ -262,7 +265,8 @@ class Generation:
             try:
                 tool.parse(chunk.arguments)
             except ArgumentsError as fault:
-                problem = str(fault)
+                # It quotes what the model wrote, which can be long, and whose escapes can say what can't be stored.
+                problem = speakable(str(fault))[:PROBLEM_LIMIT_CHARACTERS]
         return Proposal(
             provider_id=chunk.call_id,
             tool=chunk.name[:TOOL_NAME_LIMIT_CHARACTERS],

@@ -10,6 +10,7 @@ import pytest
 from chat.core.prompt import FAILED_NOTE
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import (
+    CallTool,
     Cut,
     EndWithoutDone,
     FailStream,
@@ -193,6 +194,21 @@ async def test_what_is_unusual_but_whole_is_no_fault(place: Place, steps: tuple[
     async with place.socket() as wire:
         assert (await ask(wire))["event_type"] == "llm_response_completed"
     assert place.transcript()[-1] == ("assistant", "complete", text)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(CallTool(name="current_time", arguments=r'{"\u0000": 1}'), id="arguments"),
+        pytest.param(CallTool(name="current_time", arguments=f'{{"{"x" * 100_000}": 1}}'), id="long-arguments"),
+        pytest.param(Say(text=r'<tool_call>{"name": "a\u0000\ud800", "arguments": {}}</tool_call>'), id="name"),
+    ],
+)
+async def test_a_call_that_can_not_be_stored_as_it_is_fails_and_the_model_goes_on(place: Place, call: Step) -> None:
+    place.answers(in_turn((call,), (Say(text="All of it."),)))
+    async with place.socket() as wire:
+        assert (await ask(wire))["event_type"] == "llm_response_completed"
+    assert place.transcript()[-1] == ("assistant", "complete", "All of it.")
 
 
 async def test_a_model_server_that_is_not_there_is_said_in_words(
