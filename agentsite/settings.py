@@ -91,10 +91,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # The tests use threads, which a database in memory does not share.
     DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
 else:
-    # A connection for each thread of the store, for those of pages, and for the jobs.
+    # A connection for each thread of the store, for those of pages, and for the jobs; and what the address says, such
+    # as whom to trust.
     DATABASES["default"]["OPTIONS"] = {
         "pool": {"min_size": 1, "max_size": AGENTSITE.agent_database_threads_max + 8, "timeout": 10},
         "connect_timeout": 5,
+        **DATABASES["default"].get("OPTIONS", {}),
     }
     # What was connected before PostgreSQL was restarted is found out before it is used.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -227,3 +231,14 @@ def test_faults_are_not_shown_on_a_site_that_others_reach(tmp_path: Path) -> Non
 
 def test_passwords_can_not_be_asked_to_be_longer_than_they_may_be(tmp_path: Path) -> None:
     assert "is more than 64" in fault(tmp_path, {"AGENT_PASSWORD_MIN_CHARACTERS": "65"})
+
+
+def test_what_the_address_of_a_database_says_of_the_way_to_it_is_kept() -> None:
+    url = "postgres://user@db.test/name?sslmode=verify-full&sslrootcert=/ca.pem"
+    ask = "from agentsite import settings; print(settings.DATABASES['default']['OPTIONS'])"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, capture_output=True, check=True
+    )
+    options = ast.literal_eval(done.stdout.decode())
+    assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", "/ca.pem")
+    assert options["pool"]
