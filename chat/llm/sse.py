@@ -20,6 +20,9 @@ from chat.llm.speakable import speakable
 # A server may send a whole long answer as one event; what is larger than this is no answer.
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
+# Of text and thinking; what is longer is no answer, but a server that never ends.
+MAX_ANSWER_CHARACTERS: Final = 32_000_000
+
 # What a model's name and a finish reason may have at most; longer ones are cut.
 MAX_NAME_CHARACTERS: Final = 200
 
@@ -176,7 +179,7 @@ class AnswerDecoder:
     is_over: `Ended` was emitted; whatever a server sends after `[DONE]` is ignored.
     """
 
-    __slots__ = ("_calls", "_events", "_model", "_secret", "_usage", "finish_reason", "is_over", "said")
+    __slots__ = ("_calls", "_characters", "_events", "_model", "_secret", "_usage", "finish_reason", "is_over", "said")
 
     def __init__(self, *, secret: str = "", tool_names: Sequence[str] = ()) -> None:
         """secret: what an error's words must not repeat even if the server did.
@@ -186,6 +189,7 @@ class AnswerDecoder:
         self._secret = secret
         self._model = ""
         self._usage: Usage | None = None
+        self._characters = 0
         self.finish_reason = ""
         self.said = 0
         self.is_over = False
@@ -256,6 +260,14 @@ class AnswerDecoder:
         _say(message, chunks)
         if len(chunks) > before:
             self.said += 1
+            for chunk in chunks[before:]:
+                if isinstance(chunk, Text | Reasoning):
+                    self._characters += len(chunk.text)
+            if self._characters > MAX_ANSWER_CHARACTERS:
+                raise ModelError(
+                    fault=ModelFault.BROKEN_STREAM,
+                    words=f"The model server sent more than {MAX_ANSWER_CHARACTERS:,} characters as one answer.",
+                )
         if message.tool_calls:
             self.said += 1
             self._calls.take(message.tool_calls, chunks)

@@ -134,6 +134,19 @@ def test_the_bound_is_for_one_event_and_not_for_the_stream() -> None:
     assert events == [b"x" * 50] * 1_000
 
 
+@pytest.mark.parametrize("kind", ["content", "reasoning"])
+def test_an_answer_without_end_is_an_error_that_keeps_what_came(kind: str) -> None:
+    decoder = AnswerDecoder()
+    chunks: list[Chunk] = []
+    piece = delta(**{kind: "x" * 1_000_000})
+    for _ in range(32):
+        decoder.feed(piece, chunks)
+    with pytest.raises(ModelError, match="32,000,000 characters") as raised:
+        decoder.feed(piece, chunks)
+    assert raised.value.fault is ModelFault.BROKEN_STREAM
+    assert len(text_of(chunks) + reasoning_of(chunks)) == 33_000_000
+
+
 def test_tiny_pieces_of_a_large_event_cost_no_more_than_the_bytes() -> None:
     def feed(count: int) -> None:
         decoder = EventDecoder()
