@@ -49,9 +49,10 @@ def test_the_log_gives_the_rows(place: Place) -> None:
     assert checked.stdout.endswith(" 0 differences\n")
 
 
-def test_statements_without_the_orm_say_the_same_as_with_it(database_url: str) -> None:
+@pytest.mark.parametrize("tests", ["tests/store/test_statements.py", "tests/store/test_texts.py"])
+def test_what_the_store_says_to_its_database_is_right_here_too(database_url: str, tests: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/store/test_statements.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url},
         capture_output=True,

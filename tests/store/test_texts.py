@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from django.db import connection
@@ -14,6 +17,8 @@ from tests.core import talk
 from tests.store.kept import Kept, make_user, said_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+SAVES = 20
 
 
 def answering(count: int, user_id: int | None = None) -> list[Kept]:
@@ -66,3 +71,25 @@ def test_many_streams_take_few_queries_which_are_the_same_for_more() -> None:
         told.append([re.sub(r"'[^']*'", "?", query["sql"]) for query in queries])
     assert len(told[0]) == len(told[1])
     assert set(told[1]) == set(told[2])
+
+
+def test_whoever_saves_the_same_answers_in_any_order_while_they_end_waits_for_nobody_for_ever() -> None:
+    kept = answering(3 * texts.ROWS_AT_A_TIME)
+    wanted = [checkpoint(one, "so far") for one in kept]
+
+    def save(chance: random.Random) -> None:
+        with closing(connection):
+            for _ in range(SAVES):
+                texts.save(chance.sample(wanted, len(wanted)))
+
+    def end(some: list[Kept]) -> None:
+        with closing(connection):
+            for one in some:
+                one.complete("All of it.")
+
+    with ThreadPoolExecutor() as pool:
+        working = [pool.submit(save, random.Random(seed)) for seed in range(3)]
+        working += [pool.submit(end, kept[start::2]) for start in range(2)]
+        for one in working:
+            one.result()
+    assert texts_of(kept) == ["All of it."] * len(kept)
