@@ -133,7 +133,10 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
     Makes and keeps a secret key under `var/` when none is set. Raises ConfigurationError with one line that
     names the variable, the fault and a valid example.
     """
-    written = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
+    try:
+        written = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
+    except UnicodeDecodeError:
+        raise ConfigurationError(".env: is not written in UTF-8; save it as UTF-8, such as .env.example is") from None
     known = {field.name.upper(): field for field in fields(Conf)}
     given = written | dict(environ)
     # Only in the file: other programs have variables of that form in the environment.
@@ -144,6 +147,7 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
     for name, field in known.items():
         text = given.get(name, "").strip()
         if text:
+            _check_encoding(name, text, field.default)
             form = _FORMS.get(name)
             values[field.name] = form(name, text) if form else _typed(name, text, field.default)
     values["database_url"] = values.get("database_url") or f"sqlite:///{root / 'var' / 'db.sqlite3'}"
@@ -168,6 +172,14 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
 def _fault(name: str, text: str, fault: str, example: str) -> ConfigurationError:
     shown = "***" if name in _SECRETS else repr(text)
     return ConfigurationError(f"{name}: {shown} {fault}; a valid example: {name}={example}")
+
+
+def _check_encoding(name: str, text: str, default: Any) -> None:
+    """Bytes of the environment that are not UTF-8 come as halves of character pairs, which can't be sent on."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _fault(name, text, "holds bytes that are not UTF-8", str(default or "text")) from None
 
 
 def _typed(name: str, text: str, default: Any) -> Any:

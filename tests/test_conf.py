@@ -99,6 +99,8 @@ NUMBERS = [field.name.upper() for field in fields(Conf) if field.type in ("int",
 WHOLE_NUMBERS = [field.name.upper() for field in fields(Conf) if field.type == "int"]
 MAY_BE_ZERO = {"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"}
 WRONG = [
+    ("OPENAI_MODEL", "gpt\udcff"),
+    ("OPENAI_API_KEY", "hidden\udcff"),
     ("AGENT_TOOL_DIALECT", "xml"),
     *((name, text) for name in NUMBERS for text in ("soon", "-1", "nan", "inf", "1e999", "1,5", "10 s")),
     *((name, "0") for name in NUMBERS if name not in MAY_BE_ZERO),
@@ -156,6 +158,11 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
 def test_a_wrong_value_in_the_file_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("AGENT_ATTEMPTS_MAX=none\n")
     assert fault(tmp_path, {}).startswith("AGENT_ATTEMPTS_MAX: 'none' is not a number")
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("AGENT_INSTRUCTIONS=Grüße\n".encode("latin-1"))
+    assert fault(tmp_path, {}).startswith(".env: is not written in UTF-8; ")
 
 
 def test_a_setting_that_does_not_exist_is_refused_in_the_file(tmp_path: Path) -> None:
