@@ -215,6 +215,25 @@ def _url(*schemes: str, example: str) -> Callable[[str, str], str]:
     return check
 
 
+def _database(name: str, text: str) -> str:
+    example = "postgres://agentsite:password@localhost:5432/agentsite"
+    _url("postgres", "postgresql", "sqlite", example=example)(name, text)
+    # Each thread of the site would have another database in memory.
+    if urlsplit(text).path.strip("/") in {"", ":memory:"}:
+        raise _fault(name, text, "names no database that is kept", example)
+    return text
+
+
+def _redis(name: str, text: str) -> str:
+    example = "redis://localhost:6379/0"
+    _url("redis", "rediss", example=example)(name, text)
+    number = urlsplit(text).path.removeprefix("/")
+    # The client would take the first instead, which may be another site's.
+    if number and not (number.isascii() and number.isdigit()):
+        raise _fault(name, text, "ends in what is no number of a database", example)
+    return text
+
+
 def _secret(name: str, text: str) -> str:
     if len(text) < 32:
         example = "a random text of 50 characters"
@@ -290,10 +309,8 @@ _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
 _MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"})
 _FORMS: dict[str, Callable[[str, str], Any]] = {
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
-    "DATABASE_URL": _url(
-        "postgres", "postgresql", "sqlite", example="postgres://agentsite:password@localhost:5432/agentsite"
-    ),
-    "REDIS_URL": _url("redis", "rediss", example="redis://localhost:6379/0"),
+    "DATABASE_URL": _database,
+    "REDIS_URL": _redis,
     "SECRET_KEY": _secret,
     "SECRET_KEY_FALLBACKS": _former_secrets,
     "AGENT_TOOL_POLICIES": _policies,
