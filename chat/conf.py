@@ -196,6 +196,9 @@ def _typed(name: str, text: str, default: Any) -> Any:
         may_be_zero = name in _MAY_BE_ZERO
         if not (0 < number < float("inf") or (may_be_zero and number == 0)):
             raise _fault(name, text, f"must be {'zero or more' if may_be_zero else 'more than zero'}", str(default))
+        most = next((most for ending, most in _AT_MOST.items() if name.endswith(ending)), number)
+        if number > most:
+            raise _fault(name, text, f"must be no more than {most}", str(default))
         return number
     return text
 
@@ -307,6 +310,8 @@ _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
 # No proxy in front; no figures served; and no kernel kept ready: the first code of a conversation waits for its kernel,
 # and nothing is used while nobody works.
 _MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"})
+# By how names end: what there is of ports, and thirty years, beyond which no calendar reaches for long.
+_AT_MOST = {"_PORT": 65_535, "_S": 1_000_000_000, "_DAYS": 10_000}
 _FORMS: dict[str, Callable[[str, str], Any]] = {
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
     "DATABASE_URL": _database,

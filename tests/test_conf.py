@@ -105,6 +105,8 @@ WRONG = [
     *((name, text) for name in NUMBERS for text in ("soon", "-1", "nan", "inf", "1e999", "1,5", "10 s")),
     *((name, "0") for name in NUMBERS if name not in MAY_BE_ZERO),
     *((name, "1.5") for name in WHOLE_NUMBERS),
+    *((name, "1e12") for name in NUMBERS if name.endswith(("_S", "_DAYS"))),
+    ("AGENT_METRICS_PORT", "65536"),
     *((name, text) for name in ("DEBUG", "AGENT_SIGNUP_OPEN", "AGENT_BEHIND_TLS") for text in ("maybe", "2", "truee")),
     *(("OPENAI_BASE_URL", text) for text in ("localhost:1234", "ftp://x", "http://", "http://x:port", "http://[::1")),
     *(("DATABASE_URL", text) for text in ("db.sqlite3", "mysql://u:hidden@h/n", "postgres://", "postgres://h:x/n")),
