@@ -277,11 +277,15 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         allowed = settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]
         if not validate_host(split_domain_port(host)[0], allowed):
             return False
+        if origin in settings.CSRF_TRUSTED_ORIGINS:
+            return True
         # Behind TLS, a page that came without it may be anybody's.
         schemes = {"https"} if settings.AGENTSITE.agent_behind_tls else {"http", "https"}
-        return origin in settings.CSRF_TRUSTED_ORIGINS or (
-            urlsplit(origin).scheme in schemes and urlsplit(origin).netloc == host
-        )
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.scheme in schemes and parts.netloc == host
 
     async def _write(self, subscription: Subscription, after: int | None) -> None:
         """Send what comes, until the socket ends or its reader is too slow."""

@@ -18,7 +18,7 @@ from tests.journeys.sending import SendingJourney
 from tests.server import PASSWORD, Person, ServerProcess
 
 SERVICE_RESTART = 1012
-NOT_LOGGED_IN = 4401
+NOT_LOGGED_IN, WRONG_ORIGIN = 4401, 4403
 COMMAND = [
     sys.executable,
     *("-m", "uvicorn", "agentsite.asgi:application", "--port", "{port}"),
@@ -49,6 +49,11 @@ class TestSendingUnderUvicorn(SendingJourney):
 async def test_sockets_are_closed_as_under_daphne(place: Place) -> None:
     async with Person(place.server.base).socket("/ws/") as wire:
         assert await wire.closed() == NOT_LOGGED_IN
+
+
+async def test_an_origin_that_can_not_be_read_is_a_wrong_one(place: Place) -> None:
+    async with Person(place.server.base).socket("/ws/", origin="http://[") as wire:
+        assert await wire.closed() == WRONG_ORIGIN
 
 
 async def test_uvicorn_asked_to_end_drains_and_the_next_one_finishes_its_work(place: Place) -> None:
