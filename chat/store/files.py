@@ -85,8 +85,9 @@ def keep(
 
 
 def _check_room(conversation_id: ConversationId, size: int, limit_bytes: int) -> None:
-    # Two files that come at once must not both find the room of one.
-    owner = get_user_model().objects.select_for_update().get(conversations=conversation_id)
+    # Two files that come at once must not both find the room of one. The user alone is locked, and so that others may
+    # name them: a step that has the conversation, which this names in turn, names its user.
+    owner = get_user_model().objects.select_for_update(of=("self",), no_key=True).get(conversations=conversation_id)
     rows = models.Artifact.objects.filter(conversation__user=owner, conversation__is_deleted=False)
     taken = rows.aggregate(bytes=Sum("size"))["bytes"] or 0
     if taken + size > limit_bytes:

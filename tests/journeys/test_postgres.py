@@ -49,10 +49,10 @@ def test_the_log_gives_the_rows(place: Place) -> None:
     assert checked.stdout.endswith(" 0 differences\n")
 
 
-@pytest.mark.parametrize("tests", ["tests/store/test_statements.py", "tests/store/test_texts.py"])
+@pytest.mark.parametrize("tests", ["test_statements.py", "test_texts.py", "test_meetings.py"])
 def test_what_the_store_says_to_its_database_is_right_here_too(database_url: str, tests: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/store/{tests}"],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url},
         capture_output=True,
