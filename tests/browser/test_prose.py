@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import FloatRect, Locator
+from playwright.sync_api import FloatRect, Locator, expect
 
 from chat.llm.scripted import ScriptedServer
-from chat.llm.scripted_steps import Say
+from chat.llm.scripted_steps import Gate, Say, Wait
 from tests.browser import seeing
 from tests.browser.conftest import Arrive
 from tests.browser.test_accessibility import PHONE
@@ -49,6 +49,32 @@ def test_the_box_of_a_task_stands_beside_its_first_line(visitor: Visitor, upstre
         assert whole["y"] < tick["y"]
         assert tick["y"] + tick["height"] < whole["y"] + line_px < 40 + whole["y"]
         assert tick["x"] + tick["width"] < whole["x"]
+
+
+@pytest.mark.parametrize(
+    "text", ["1. ראשון\n2. שני\n", "- ראשון\n\n- שני\n", "> ציטוט\n"], ids=["tight", "loose", "quote"]
+)
+def test_what_is_written_from_right_to_left_has_its_marks_on_the_right(
+    arrive: Arrive, server: ServerProcess, upstream: ScriptedServer, text: str
+) -> None:
+    gate = Gate()
+    upstream.script = lambda request: (Say(text=text), Wait(gate=gate))
+    tab = arrive(server, **PHONE).open()
+    tab.say("Show me")
+
+    def expect_marks_on_the_right() -> None:
+        block = tab.answer.locator("li, blockquote p").last
+        expect(block).to_be_visible()
+        assert block.evaluate("element => getComputedStyle(element.closest('li, blockquote')).direction") == "rtl"
+        whole, inside = box(tab.answer), box(block)
+        assert whole["x"] == inside["x"]
+        assert whole["x"] + whole["width"] > inside["x"] + inside["width"] + 12
+        assert seeing.wide(tab.page) == []
+
+    expect_marks_on_the_right()
+    gate.open()
+    tab.expect_phase("idle")
+    expect_marks_on_the_right()
 
 
 ALIGNED = "\\begin{aligned} a &= b \\\\ aaa + b &= c + d \\end{aligned}"
