@@ -14,6 +14,8 @@ const COUNT_FROM_CHARACTERS = 31_000;
 const DRAFT = `draft.${conversationId}`;
 const length = document.getElementById("length");
 const canGrowItself = CSS.supports("field-sizing", "content");
+// Whether what is in the composer was written in this tab; a background tab, too, thinks that it has the focus.
+let isOwn = false;
 
 /** Characters as the server counts them: code points. Never more than UTF-16 units, which cost nothing to count. */
 function characters(value) {
@@ -53,6 +55,7 @@ function changed() {
 /** Show a text for writing on. */
 function fill(value) {
   text.value = value;
+  isOwn = false;
   changed();
   text.setSelectionRange(value.length, value.length);
 }
@@ -61,6 +64,7 @@ onReturn((content, { force = false, attachments = [] } = {}) => {
   if (text.value && !force) return false;
   putBackFiles(attachments);
   fill(text.value ? `${text.value}\n\n${content}` : content);
+  isOwn = true;
   focusComposer();
   return true;
 });
@@ -92,7 +96,10 @@ function submit(delivery) {
   toBottom();
 }
 
-text.addEventListener("input", changed);
+text.addEventListener("input", () => {
+  isOwn = text.value !== "";
+  changed();
+});
 
 text.addEventListener("keydown", (event) => {
   // An input method's Enter chooses a word. Old engines say so by the key code alone.
@@ -133,7 +140,8 @@ document.addEventListener("agentsite:sent", (event) => {
 
 addEventListener("storage", (event) => {
   // A second tab on the same conversation shares the draft; what is being written here stays.
-  if (event.key?.endsWith(DRAFT) && document.activeElement !== text) {
+  if (event.key?.endsWith(DRAFT) && !(isOwn && document.activeElement === text)) {
+    isOwn = false;
     text.value = kept.read(DRAFT) ?? "";
     grow();
     count();

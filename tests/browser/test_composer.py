@@ -152,6 +152,23 @@ def test_a_draft_survives_a_reload_and_a_change_of_conversation(visitor: Visitor
     assert tab.composer.input_value() == ""
 
 
+def test_a_draft_that_one_tab_sends_leaves_the_other_but_not_what_was_written_there(
+    visitor: Visitor, gate: Gate
+) -> None:
+    tab = visitor.open()
+    tab.composer.fill("half a thought")
+    other = visitor.open(tab.conversation)
+    assert other.composer.input_value() == "half a thought"
+    tab.look()
+    tab.composer.press("Enter")
+    other.until("() => document.querySelector('#composer textarea').value === ''")
+    other.look()
+    other.composer.press_sequentially("mine")
+    tab.look()
+    tab.ask("another")
+    assert other.composer.input_value() == "mine"
+
+
 def test_a_text_stays_in_sight_until_the_servers_word(
     visitor: Visitor, server: ServerProcess, upstream: ScriptedServer, gate: Gate
 ) -> None:
