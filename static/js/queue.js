@@ -27,9 +27,10 @@ function remember(id, text) {
 
 function open(item, { text = textOf(item), takesFocus = true } = {}) {
   if (item.querySelector("form.editor")) return;
-  for (const editor of editors()) close(editor);
   const id = item.dataset.queuedId;
   if (item.dataset.edited !== "true") send({ type: "queue_hold", id, held: true });
+  // One is open at a time; what was written in the other is not lost, and nothing is sent in between.
+  for (const other of editors()) save(other);
   const editor = blank.cloneNode(true);
   editor.elements[0].value = text;
   item.setAttribute("data-local-editing", "");
@@ -66,7 +67,6 @@ function save(editor) {
     saved.set(id, content);
     send({ type: "queue_edit", id, content });
   }
-  focusComposer();
 }
 
 /** Bring the last queued message back for editing. Whether there is one. */
@@ -90,6 +90,7 @@ document.addEventListener("submit", (event) => {
   if (!event.target.matches("form.editor")) return;
   event.preventDefault();
   save(event.target);
+  focusComposer();
 });
 
 document.addEventListener("input", (event) => {
@@ -103,6 +104,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();
       save(editor);
+      focusComposer();
     } else if (event.key === "Escape") {
       // Not also Stop.
       event.preventDefault();

@@ -317,6 +317,23 @@ def test_up_in_an_empty_composer_fetches_the_last_queued_message(busy: Tab, gate
     assert busy.is_focused
 
 
+def test_what_was_written_in_one_editor_is_kept_when_another_is_opened(busy: Tab, gate: Gate) -> None:
+    busy.say("first")
+    busy.say("last")
+    busy.expect_queue("first", "last")
+    editor = busy.page.get_by_role("textbox", name="Edit queued message")
+    busy.control("last", "edit").click()
+    editor.fill("last, edited")
+    busy.control("first", "edit").click()
+    busy.expect_queue("first", "last, edited")
+    assert editor.input_value() == "first"
+    gate.open()
+    busy.expect_texts("assistant", "I am done.")
+    # Both wait: the one for its editor, the other for its turn.
+    editor.press("Escape")
+    busy.expect_texts("user", "busy", "first", "last, edited")
+
+
 def test_control_enter_steers_and_escape_stops_and_enter_resumes(
     busy: Tab, upstream: ScriptedServer, gate: Gate
 ) -> None:
