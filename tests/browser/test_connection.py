@@ -165,6 +165,21 @@ def test_logging_out_in_one_tab_ends_the_others_and_says_so(visitor: Visitor) ->
     visitor.person.log_in(visitor.name)
 
 
+def test_a_double_click_begins_one_conversation(visitor: Visitor) -> None:
+    tab = visitor.open()
+    begin = tab.page.get_by_role("button", name="New conversation", exact=True)
+    entries = tab.page.locator("#conversations > li")
+    before = entries.count()
+    begin.dblclick()
+    tab.page.wait_for_url(lambda address: not address.endswith(tab.path))
+    tab.expect_connection("online")
+    tab.expect_count(entries, before + 1)
+    tab.page.go_back()
+    tab.page.wait_for_url(f"**{tab.path}")
+    begin.click()
+    tab.expect_count(entries, before + 2)
+
+
 def test_no_new_conversation_is_said_in_words_and_a_log_in_leads_back(visitor: Visitor) -> None:
     tab = visitor.open()
     begin = tab.page.get_by_role("button", name="New conversation", exact=True)
