@@ -5,6 +5,7 @@ not know: languages, what becomes of tokens. Most rules can't match at a charact
 can't be told of a rule is taken for possible: the tokens are the lexer's own.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -83,8 +84,8 @@ def _of_item(item: tuple[Any, Any], state: Any, flags: int) -> tuple[frozenset[s
     operation, operand = item
     match str(operation):
         case "LITERAL" | "NOT_LITERAL" | "IN" | "ANY":
-            one = _compiler.compile(_parser.SubPattern(state, [item]), flags)
-            return frozenset(filter(one.match, _ALL)), False
+            hashable = tuple(operand) if isinstance(operand, list) else operand
+            return _of_character(operation, hashable, state.flags | flags), False
         case "BRANCH":
             each = [_of_sequence(items, flags) for items in operand[1]]
             return frozenset().union(*(found for found, _ in each)), any(may_be_empty for _, may_be_empty in each)
@@ -98,3 +99,10 @@ def _of_item(item: tuple[Any, Any], state: Any, flags: int) -> tuple[frozenset[s
         case "AT" | "ASSERT" | "ASSERT_NOT":
             return frozenset(), True
     return _ALL, True
+
+
+@functools.cache
+def _of_character(operation: Any, operand: Any, flags: int) -> frozenset[str]:
+    """What one character may be. Rules begin with the same ones, and a set with most of Unicode takes milliseconds."""
+    item = (operation, list(operand) if isinstance(operand, tuple) else operand)
+    return frozenset(filter(_compiler.compile(_parser.SubPattern(_parser.State(), [item]), flags).match, _ALL))

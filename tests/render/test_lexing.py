@@ -2,13 +2,14 @@
 
 import random
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pygments.lexers import get_lexer_by_name
 
-from chat.render import highlight
+from chat.render import highlight, lexing
 from chat.render.lexing import beginnings, quickened
 
 WORDS = [
@@ -30,6 +31,21 @@ def test_the_tokens_are_the_lexers_own(language: str) -> None:
         assert list(quick.get_tokens_unprocessed(code)) == expected, code
         # What was found out at first is used from then on.
         assert list(quick.get_tokens_unprocessed(code)) == expected, code
+
+
+def test_characters_with_which_many_rules_begin_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def noted(pattern: Any, flags: int) -> Any:
+        compiled.append((str(pattern.data), pattern.state.flags | flags))
+        return compiler_compile(pattern, flags)
+
+    compiler_compile = lexing._compiler.compile
+    lexer = quickened(get_lexer_by_name("julia"))
+    with monkeypatch.context() as patch:
+        patch.setattr(lexing._compiler, "compile", noted)
+        list(lexer.get_tokens_unprocessed("x = 1\n"))
+    assert len(compiled) == len(set(compiled))
 
 
 EXPRESSIONS = [
