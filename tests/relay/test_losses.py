@@ -10,7 +10,6 @@ from chat.live import LiveOutput
 from tests.core.talk import Talk, proposal
 from tests.relay.site import USER, Process, Site, announced, copy_of, seqs, until
 
-
 # Output of tools
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any, get_args
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from chat.core.calls import Artifact, Choice, Scope
 from chat.core.events import (
@@ -43,38 +40,10 @@ from chat.web.frames import (
     event_of,
     parse,
 )
+from tests.web.shapes import ID, SHAPES
 
-ID = "123e4567-e89b-42d3-a456-426614174000"
 AN_ID = UUID(ID)
-MALFORMED_FRAMES = int(os.environ.get("MALFORMED_FRAMES", "10000"))
 
-# For each type its smallest frame, and one with every field of the contract.
-SHAPES: list[dict[str, Any]] = [
-    {"type": "user_message", "content": "x"},
-    {"type": "user_message", "content": "x", "id": ID, "delivery": "steer", "attachments": [ID]},
-    {"type": "user_message", "content": "x", "delivery": "queue"},
-    {"type": "user_message", "content": "x", "delivery": "interrupt", "id": None},
-    {"type": "stop"},
-    {"type": "stop", "run_id": ID},
-    {"type": "stop", "run_id": None},
-    {"type": "approve", "call_id": ID, "digest": "d"},
-    {"type": "approve", "call_id": ID, "digest": "d", "arguments": {"a": [1, None]}, "scope": "conversation"},
-    {"type": "approve", "call_id": ID, "digest": "d", "arguments": None, "scope": "once"},
-    {"type": "reject", "call_id": ID},
-    {"type": "reject", "call_id": ID, "reason": "no"},
-    {"type": "queue_edit", "id": ID, "content": "x"},
-    {"type": "queue_hold", "id": ID, "held": True},
-    {"type": "queue_remove", "id": ID},
-    {"type": "queue_move", "id": ID, "position": 0},
-    {"type": "queue_clear"},
-    {"type": "queue_resume"},
-    {"type": "retry"},
-    {"type": "resolve_unknown", "call_id": ID, "choice": "run_again"},
-    {"type": "resolve_unknown", "call_id": ID, "choice": "continue"},
-    {"type": "tool_revoke", "tool": "execute_python"},
-    {"type": "sync", "after": 0},
-    {"type": "sync", "after": 2**53},
-]
 CONTRACTS_TYPES = {
     *("user_message", "stop", "approve", "reject", "retry", "resolve_unknown", "sync"),
     *("queue_edit", "queue_remove", "queue_move", "queue_clear", "queue_resume"),
@@ -373,119 +342,6 @@ def test_content_has_from_1_to_32_000_characters_however_it_is_written(
 def test_a_frame_that_is_far_too_long_is_not_even_read() -> None:
     assert refused(" " * (FRAME_LIMIT_CHARACTERS + 1)).code == "too_long"
     assert parse('{"type":"stop"}'.ljust(FRAME_LIMIT_CHARACTERS)) == frames.Stop()
-
-
-# Everything else
-
-JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(min_value=-(10**400), max_value=10**400)
-    | st.floats()
-    | st.text(max_size=10)
-    | st.sampled_from([ID, "queue", "once", "\0", "x" * 32_001]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-NAMES = st.sampled_from(sorted({name for shape in SHAPES for name in shape} | {"HEADERS", "extra", ""}))
-TYPES = st.sampled_from(frames.TYPES)
-
-
-@st.composite
-def damaged_frames(draw: st.DrawFn) -> str:
-    """A frame of the contract with fields changed, removed or added."""
-    shape = dict(draw(st.sampled_from(SHAPES)))
-    shape |= draw(st.dictionaries(NAMES, JSON_VALUES, max_size=2))
-    for name in draw(st.lists(NAMES, max_size=1)):
-        shape.pop(name, None)
-    return json.dumps(shape, ensure_ascii=draw(st.booleans()))
-
-
-@st.composite
-def damaged_texts(draw: st.DrawFn) -> str:
-    """A frame whose text was cut, or has something in it that does not belong there."""
-    text = draw(damaged_frames())
-    at = draw(st.integers(0, len(text)))
-    put_in = draw(
-        st.sampled_from(["", "\0", "\ud83d", "\udc00", '"', "\\", "\\ud800", "{", "]", "1e999", "\ufffe", "é"])
-    )
-    return text[:at] + put_in + draw(st.sampled_from([text[at:], ""]))
-
-
-DEPTHS = st.integers(1, 20_000)
-NESTED = st.builds(
-    lambda depth, before, opening: before + opening * depth,
-    DEPTHS,
-    st.sampled_from(
-        [
-            "",
-            '{"type":"approve","call_id":"123e4567-e89b-42d3-a456-426614174000","digest":"d","arguments":',
-            '{"HEADERS":',
-        ]
-    ),
-    st.sampled_from(["[", '{"a":', "[[],"]),
-)
-CLOSED_NESTED = st.builds(
-    lambda depth: (
-        '{"type":"approve","call_id":"123e4567-e89b-42d3-a456-426614174000","digest":"d","arguments":'
-        + '{"a":' * depth
-        + "1"
-        + "}" * depth
-        + "}"
-    ),
-    DEPTHS,
-)
-BINARY = st.binary(max_size=40).map(lambda data: data.decode("latin-1"))
-ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
-HOSTILE = st.one_of(
-    damaged_frames(),
-    damaged_texts(),
-    damaged_texts(),
-    NESTED,
-    CLOSED_NESTED,
-    BINARY,
-    ANY_TEXT,
-    JSON_VALUES.map(json.dumps),
-)
-
-
-@settings(
-    max_examples=MALFORMED_FRAMES,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-@given(HOSTILE)
-@example('{"type":"stop","type":"retry"}')
-@example('{"HEADERS":' + "[" * 900 + "]" * 900 + "}")
-def test_whatever_a_client_sends_is_a_frame_or_an_error_in_words(text: str) -> None:
-    fault: FrameError | None = None
-    try:
-        frame = parse(text)
-        event = None if isinstance(frame, Sync) else event_of(frame, at_ms=AT_MS, queue_limit=7, user_id=PERSON)
-    except FrameError as raised:
-        fault = raised
-    if fault is not None:
-        assert fault.code in {"too_long", "invalid_json", "unknown_type", "invalid_frame", "not_found"}
-        assert fault.words
-        # It goes back to the client, so it must be possible to send it.
-        json.dumps([fault.code, fault.words, fault.ref], ensure_ascii=False).encode()
-        return
-    assert isinstance(frame, get_args(Frame))
-    assert event is None or isinstance(event, get_args(WishEvent))
-    if isinstance(event, MessageSubmitted | QueueItemEdited):
-        assert 1 <= len(event.content) <= CONTENT_LIMIT_CHARACTERS
-        event.content.encode()
-        assert "\0" not in event.content
-    if isinstance(event, ToolApproved) and event.arguments is not None:
-        event.arguments.encode()
-        assert isinstance(json.loads(event.arguments), dict)
-        assert "\\u0000" not in event.arguments.replace("\\\\", "")
-    if isinstance(event, ToolRejected):
-        event.reason.encode()
-        assert "\0" not in event.reason
 
 
 def test_a_decision_on_a_name_that_no_call_can_have_finds_no_call() -> None:
