@@ -15,6 +15,7 @@ const ENDS = {
 };
 let dueAt = null;
 let ticking = 0;
+let isLoggedOut = false;
 
 function tick() {
   const seconds = Math.ceil((dueAt - Date.now()) / 1000);
@@ -27,12 +28,22 @@ function show({ state, dueAt: due, end }) {
   place.dataset.state = state;
   countdown.textContent = "";
   button.hidden = state !== "offline" || end !== null;
-  logIn.hidden = end !== "logged-out";
+  isLoggedOut = end === "logged-out";
+  logIn.hidden = !isLoggedOut;
   words.textContent = { online: "Connected", connecting: "Connecting…", offline: ENDS[end] ?? "Offline" }[state];
   if (dueAt === null) return;
   tick();
   ticking = setInterval(tick, 250);
 }
 
+/** Who has logged in elsewhere goes on here. The page is another one then: its forms carry a new token. */
+async function lookWhetherLoggedIn() {
+  if (!isLoggedOut || document.visibilityState !== "visible") return;
+  const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
+  if (answer?.ok) location.reload();
+}
+
 document.addEventListener("agentsite:connection", (event) => show(event.detail));
 button.addEventListener("click", reconnect);
+document.addEventListener("visibilitychange", lookWhetherLoggedIn);
+addEventListener("focus", lookWhetherLoggedIn);

@@ -162,7 +162,15 @@ def test_logging_out_in_one_tab_ends_the_others_and_says_so(visitor: Visitor) ->
     tab.expect_connection("offline")
     expect(tab.connection.locator(".words")).to_have_text("You were logged out")
     expect(tab.page.get_by_role("link", name="Log in")).to_be_visible()
+    # Looked at while nobody is logged in, it stays as it is.
+    tab.composer.fill("Not yet sent")
+    tab.page.evaluate("() => dispatchEvent(new Event('focus'))")
+    expect(tab.connection.locator(".words")).to_have_text("You were logged out")
     visitor.person.log_in(visitor.name)
+    visitor.take_cookies()
+    tab.page.evaluate("() => dispatchEvent(new Event('focus'))")
+    tab.expect_connection("online")
+    expect(tab.composer).to_have_value("Not yet sent")
 
 
 def test_a_double_click_begins_one_conversation(visitor: Visitor) -> None:

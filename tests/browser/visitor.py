@@ -51,12 +51,16 @@ class Visitor:
         self.faults: list[str] = []
         self.may_lose_server = False
         self._opened: set[str] = set()
-        self.context.add_cookies(
-            [{"name": cookie.name, "value": cookie.value or "", "url": base} for cookie in self.person.cookies]
-        )
+        self.take_cookies()
         self.context.on("page", self._watch)
         self.context.on("request", self._note_request)
         self.context.on("console", self._note_console)
+
+    def take_cookies(self) -> None:
+        """Be logged in as the person is."""
+        self.context.add_cookies(
+            [{"name": cookie.name, "value": cookie.value or "", "url": self.base} for cookie in self.person.cookies]
+        )
 
     def open(self, conversation: str | None = None) -> Tab:
         """A tab on a conversation: a fresh one unless its id is given."""
