@@ -74,7 +74,7 @@ class Copies:
         """Some text came. What does not join on is asked for."""
         room = self._bus.room(conversation_id)
         name = (flush.run_id, flush.generation_no)
-        if room is None or not room.subscriptions or name in room.over:
+        if room is None or not room.subscriptions or room.is_over(name, opened_seq=flush.opened_seq):
             return
         live = room.live
         if live is None or (live.run_id, live.generation_no) != name:

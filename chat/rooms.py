@@ -105,6 +105,11 @@ class Room:
         if state.open_generation != (live.run_id, live.generation_no):
             self.close_text()
 
+    def is_over(self, name: tuple[uuid.UUID, int], *, opened_seq: int) -> bool:
+        """Whether the text of an order to the model, which an event opened, has ended by what is known here."""
+        seq, current = self._open
+        return name in self.over or (opened_seq <= seq and name != current)
+
     def _remember_over(self, name: tuple[uuid.UUID, int]) -> None:
         self.over.append(name)
         del self.over[:-OVER_REMEMBERED_MAX]

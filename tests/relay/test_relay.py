@@ -224,6 +224,22 @@ async def test_text_that_comes_after_its_end_opens_nothing(a_site: Site) -> None
     assert not (await there.read(talk)).lives
 
 
+async def test_text_that_comes_after_its_end_was_read_opens_nothing(a_site: Site) -> None:
+    here, there = await a_site.start(), await a_site.start()
+    talk = Talk()
+    far = await there.read(talk)
+    talk.send("a")
+    a_site.layer.loses = lambda message: "text" in message
+    live = here.write(talk)
+    live.append("An answer.")
+    late = flushes.text_flush(str(talk.state.conversation_id), live, 0, 0)
+    talk.complete("An answer.")
+    # Neither the beginning nor the end was heard of before a reader found both in the database.
+    there.see(talk, seq=4, performer=None)
+    there.relay._hear({"origin": str(here.process_id), **late})
+    assert not far.lives
+
+
 async def test_text_of_an_order_that_was_taken_over_gives_way(a_site: Site) -> None:
     here, there, reads_along = await a_site.start(), await a_site.start(), await a_site.start()
     talk = Talk()
