@@ -13,7 +13,7 @@ from collections.abc import Callable
 LOOK_S = 0.1
 # The share of a core above which pauses become longer, and below which they become shorter: what is left is for those
 # who come next.
-BUSY = 0.2
+BUSY = 0.23
 FIRST_PAUSE_S = 0.004
 # Text that comes ten times a second still flows.
 LONG_PAUSE_S = 0.1
