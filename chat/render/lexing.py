@@ -63,6 +63,7 @@ class _State:
         if character not in _ALL:
             return self._rules
         if not self._beginnings:
+            # A bound method of an expression, which no type says.
             self._beginnings = [beginnings(match.__self__) for match, _, _ in self._rules]  # type: ignore[attr-defined]
         found = tuple(rule for rule, some in zip(self._rules, self._beginnings, strict=True) if character in some)
         self._by_character[character] = found
