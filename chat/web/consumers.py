@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
@@ -70,6 +72,12 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _clock: asyncio.TimerHandle | None = None
     _sending_since_s: float | None = None
     _is_too_slow = False
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand on what the server says of the socket. Channels' own way there first waits for a thread to look for
+        connections of the database to close, which `in_thread` does where there are some.
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         """Let the socket in when it is logged in, from our own page, and on a conversation of its user."""
