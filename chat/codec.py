@@ -8,7 +8,7 @@ A name or a version once released is never reused; `tests/golden` holds a log of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar, get_type_hints
 
@@ -120,6 +120,21 @@ PHASE_NAMES = tuple(_PHASES)
 
 # The phase is a union of classes and is told apart by its name; the other fields say their type themselves.
 _SNAPSHOT_FIELDS = {name: kind for name, kind in get_type_hints(Conversation).items() if name != "phase"}
+_DEFAULTS = {field.name: field.default for field in fields(Conversation) if field.default is not MISSING}
+_Snapshot = msgspec.defstruct(
+    "_Snapshot",
+    [
+        ("phase", msgspec.Raw),
+        *((name, kind, _DEFAULTS.get(name, msgspec.NODEFAULT)) for name, kind in _SNAPSHOT_FIELDS.items()),
+    ],
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+class _Phase(msgspec.Struct):
+    name: str
+
 
 # msgspec learns the fields of a class when it first meets it, and keeps them with the class. A thread that meets the
 # class while another learns it reads what is half written, and the process dies of it (seen with 0.22 under CPython).
@@ -201,12 +216,12 @@ def encode_snapshot(snapshot: Conversation) -> str:
 def decode_snapshot(payload: str) -> Conversation:
     """The snapshot that was stored. Raises StoredEventError."""
     try:
-        raw = msgspec.json.decode(payload)
-        phase = raw.pop("phase")
-        cls = _PHASES[phase.pop("name")]
-        values = {name: msgspec.convert(value, type=_SNAPSHOT_FIELDS[name]) for name, value in raw.items()}
-        return Conversation(phase=msgspec.convert(phase, type=cls), **values)
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as fault:
+        raw: Any = msgspec.json.decode(payload, type=_Snapshot)
+        cls = _PHASES[msgspec.json.decode(raw.phase, type=_Phase).name]
+        return Conversation(
+            phase=msgspec.json.decode(raw.phase, type=cls), **{name: getattr(raw, name) for name in _SNAPSHOT_FIELDS}
+        )
+    except (msgspec.MsgspecError, KeyError) as fault:
         raise StoredEventError(f"A stored snapshot is damaged: {fault}") from fault
 
 

@@ -204,10 +204,11 @@ def message_end(value: Message, *, conversation_id: UUID, made_calls: bool = Fal
     """What changes on a message around its text when it ends: its attributes, its foot, how long it thought."""
     context = message_context(value, Drawn(settled="", tail=""), made_calls=made_calls)
     foot = _of_message(_message_foot, context, conversation_id, oob="true")
-    thought = format_html(
-        '<span id="{}" hx-swap-oob="innerHTML">{}</span>', ids.place(value.message_id, "thought"), thinking_words(value)
-    )
-    return f"{message_attributes(value)}{thought if value.reasoning else ''}{foot}"
+    thought = ""
+    if value.reasoning:
+        place = ids.place(value.message_id, "thought")
+        thought = f'<span id="{place}" hx-swap-oob="innerHTML">{thinking_words(value)}</span>'
+    return f"{message_attributes(value)}{thought}{foot}"
 
 
 def calling(message_id: UUID, tool: str) -> str:
@@ -217,14 +218,10 @@ def calling(message_id: UUID, tool: str) -> str:
 
 def message_attributes(value: Message) -> str:
     """The attributes of a message's article."""
-    return format_html(
-        '<article id="{}" data-message-id="{}" data-role="{}" data-state="{}" data-position="{}" dir="auto"'
-        ' hx-swap-oob="attributes"></article>',
-        ids.message(value.message_id),
-        value.message_id,
-        value.role.value,
-        value.state.value,
-        value.position,
+    return (
+        f'<article id="{ids.message(value.message_id)}" data-message-id="{value.message_id}"'
+        f' data-role="{value.role.value}" data-state="{value.state.value}" data-position="{value.position}" dir="auto"'
+        ' hx-swap-oob="attributes"></article>'
     )
 
 
@@ -277,12 +274,9 @@ def progress(call_id: UUID, fraction: float | None, words: str) -> str:
 
 def conversation_attributes(state: Conversation, *, phase: str, seq: int) -> str:
     """Where the page stands."""
-    return format_html(
-        '<main id="{}" data-conversation-id="{}" data-phase="{}" data-seq="{}" hx-swap-oob="attributes"></main>',
-        ids.CONVERSATION,
-        state.conversation_id,
-        phase,
-        seq,
+    return (
+        f'<main id="{ids.CONVERSATION}" data-conversation-id="{state.conversation_id}" data-phase="{phase}"'
+        f' data-seq="{seq}" hx-swap-oob="attributes"></main>'
     )
 
 
