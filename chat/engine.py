@@ -20,7 +20,7 @@ from chat.core.state import Conversation, Refused
 from chat.store import commits
 from chat.store.commits import Committed, HandOver, Repeated
 from chat.store.quotas import Quota
-from chat.store.threads import in_thread
+from chat.store.threads import Steps, in_thread
 
 Announce = Callable[[Announcement], None]
 Dispatch = Callable[[Conversation, tuple[Effect, ...]], None]
@@ -48,6 +48,7 @@ class Engine:
         self._announce = announce
         self._dispatch = dispatch
         self._hand_over = hand_over
+        self._steps = Steps()
         self._happening: dict[ConversationId, asyncio.Task[Committed | Repeated | Refused]] = {}
 
     async def start(self, *, user_id: int, agent_id: uuid.UUID | None = None) -> ConversationId:
@@ -91,7 +92,7 @@ class Engine:
         if before is not None:
             # Events of one conversation happen, and are told and dispatched, in the order in which they came in.
             await asyncio.wait({before})
-        result = await in_thread(
+        result = await self._steps.take(
             commits.commit,
             conversation_id,
             event,

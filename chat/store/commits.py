@@ -32,7 +32,7 @@ from chat.errors import ConversationMissingError
 from chat.store import agents, counts, files, quotas, seals, statements
 from chat.store.log import link_of
 from chat.store.quotas import Quota
-from chat.store.rows import call_columns, message_columns, message_value, when
+from chat.store.rows import answer_columns, call_columns, message_columns, message_value, when
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,8 @@ def commit(
     quota: what the conversation's user may have.
     Raises ConversationMissingError.
     """
-    with transaction.atomic():
+    # Among other steps in one transaction, one that fails takes all of them back: see `threads.Steps`.
+    with transaction.atomic(savepoint=False):
         found = statements.select(models.Conversation, locks=True, id=conversation_id)
         if not found:
             raise ConversationMissingError
@@ -247,11 +248,11 @@ def _write_messages(row: models.Conversation, before: Conversation, messages: tu
     written = before.run.answer.message_id if before.run else None
     new: list[models.Message] = []
     for message in messages:
-        columns = message_columns(message) | {"changed_seq": row.seq}
         if message.message_id == written:
+            columns = answer_columns(message) | {"changed_seq": row.seq}
             statements.update(models.Message, columns, conversation_id=row.id, message_id=written)
         else:
-            new.append(models.Message(conversation_id=row.id, **columns))
+            new.append(models.Message(conversation_id=row.id, changed_seq=row.seq, **message_columns(message)))
     statements.insert(*new)
 
 

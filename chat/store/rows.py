@@ -26,17 +26,24 @@ def milliseconds(at: datetime) -> int:
 
 def message_columns(message: Message) -> dict[str, Any]:
     """The columns of a message's row, but for its conversation and `changed_seq`."""
-    took = message.telemetry
     return {
         "message_id": message.message_id,
         "position": message.position,
         "role": message.role.value,
-        "state": message.state.value,
-        "content": message.content,
-        "reasoning": message.reasoning,
         "attachments": msgspec.to_builtins(message.attachments),
         "run_id": message.run_id,
         "answering": message.answering,
+        "created_at": when(message.created_at_ms),
+    } | answer_columns(message)
+
+
+def answer_columns(message: Message) -> dict[str, Any]:
+    """Those of them that change while it is answered: most of the others are in indexes."""
+    took = message.telemetry
+    return {
+        "state": message.state.value,
+        "content": message.content,
+        "reasoning": message.reasoning,
         "fault": message.failure.fault if message.failure else "",
         "fault_words": message.failure.words if message.failure else "",
         "model": took.model,
@@ -47,7 +54,6 @@ def message_columns(message: Message) -> dict[str, Any]:
         "first_token_ms": took.first_token_ms,
         "thinking_ms": took.thinking_ms,
         "total_ms": took.total_ms,
-        "created_at": when(message.created_at_ms),
         "ended_at": None if message.ended_at_ms is None else when(message.ended_at_ms),
     }
 

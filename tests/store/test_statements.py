@@ -179,6 +179,27 @@ def test_what_the_database_refuses_is_the_same_fault_as_with_the_orm() -> None:
         statements.select(models.Tally, count__between=1)
 
 
+def test_nothing_goes_on_in_a_transaction_that_is_lost() -> None:
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(transaction.TransactionManagementError):
+            statements.select(models.Tally, key="a")
+
+
+def test_who_looks_on_sees_the_same_as_who_does_not() -> None:
+    conversation_id = parent(models.Conversation)
+    first, second = new(models.Message), new(models.Message)
+    for position, row in enumerate((first, second)):
+        vars(row).update(conversation_id=conversation_id, position=position)
+    with CaptureQueriesContext(connection):
+        statements.insert(first)
+        (seen,) = statements.select(models.Message, conversation_id=conversation_id)
+    statements.insert(second)
+    found = statements.select(models.Message, order_by="position", conversation_id=conversation_id)
+    assert columns(seen) == columns(first)
+    assert list(map(columns, found)) == [columns(first), columns(second)]
+
+
 def test_a_row_is_locked_where_the_database_has_locks() -> None:
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         statements.select(models.Tally, locks=True, key="a")
