@@ -32,7 +32,7 @@ from chat.llm.request_body import request_body
 from chat.llm.sse import AnswerDecoder
 from chat.llm.text_calls import CallParser
 from chat.llm.text_dialect import as_text
-from chat.llm.transport import PIECE_BYTES, Body, Transport
+from chat.llm.transport import PIECE_BYTES, Body, Client, Transport
 from chat.tempo import OF_THIS_PROCESS
 
 # How a model is told of tools and says its calls: in fields of their own, or in the text.
@@ -112,7 +112,7 @@ class OpenAIModel:
             max_retries=0,
             timeout=timeout,
             default_headers={"Accept-Encoding": "identity"},
-            http_client=httpx2.AsyncClient(
+            http_client=Client(
                 transport=Transport(
                     connections_max=connections_max,
                     keep_alive_s=KEEP_ALIVE_S,
@@ -124,6 +124,10 @@ class OpenAIModel:
                 follow_redirects=True,
             ),
         )
+
+        # A path would be put behind it and parsed anew for each request.
+        base = self._client.base_url
+        self._url = str(base.copy_with(raw_path=base.raw_path + b"chat/completions"))
 
     def ask(
         self,
@@ -137,6 +141,7 @@ class OpenAIModel:
         ids = CallIds(call.call_id for message in messages for call in message.calls)
         return _Answer(
             client=self._client,
+            url=self._url,
             body=self._body(model or self._model, messages, tools),
             key=self._key,
             limits=self._limits if whole_s is None else replace(self._limits, whole_s=whole_s),
@@ -166,6 +171,7 @@ class _Answer:
         self,
         *,
         client: openai.AsyncOpenAI,
+        url: str,
         body: bytes,
         key: str,
         limits: TimeLimits,
@@ -173,6 +179,7 @@ class _Answer:
         calls: CallFilter,
     ) -> None:
         self._client = client
+        self._url = url
         self._body = body
         self._key = key
         self._limits = limits
@@ -246,7 +253,7 @@ class _Answer:
         content, self._body = self._body, b""
         try:
             response = await self._client.post(
-                "/chat/completions",
+                self._url,
                 cast_to=httpx2.Response,
                 content=content,
                 options={"headers": headers},

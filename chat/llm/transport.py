@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -31,6 +32,29 @@ MAX_HEADER_BYTES: Final = 100 * 1024
 # Of an answer that refuses or leads elsewhere; the client reads it whole before it says so, and a broken server never
 # ends it.
 MAX_REFUSAL_BYTES: Final = 256 * 1024
+
+
+class Client(httpx2.AsyncClient):
+    """The SDK's client, for requests to a few addresses with a body of bytes: all that it parses and merges for others
+    takes as long as the rest of the SDK.
+    """
+
+    def build_request(self, method: str, url: httpx2.URL | str, **named: Any) -> httpx2.Request:
+        """As the library does it, but that its own headers are not added: the SDK brings all that matter."""
+        content, headers, timeout = named.pop("content"), named.pop("headers"), named.pop("timeout")
+        if any(value is not None for value in named.values()):
+            return super().build_request(method, url, content=content, headers=headers, timeout=timeout, **named)
+        return httpx2.Request(
+            method,
+            _parsed(str(url)),
+            headers=headers,
+            content=content,
+            cookies=self.cookies or None,
+            extensions={"timeout": httpx2.Timeout(timeout).as_dict()},
+        )
+
+
+_parsed = lru_cache(maxsize=64)(httpx2.URL)
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -58,8 +82,7 @@ class Transport(httpx2.AsyncBaseTransport):
         with _errors(way):
             response = await self._session.request(
                 request.method,
-                # The client has made a header of what a URL says of a user.
-                URL(str(request.url.copy_with(username=None, password=None)), encoded=True),
+                _address(request.url),
                 headers=request.headers.multi_items(),
                 data=io.BytesIO(await request.aread()),
                 allow_redirects=False,
@@ -192,6 +215,12 @@ class Body(httpx2.AsyncByteStream):
         if self._rest is not None:
             self._rest.cancel()
         self._response.release()
+
+
+@lru_cache(maxsize=64)
+def _address(url: httpx2.URL) -> URL:
+    """Without what it says of a user, of which the client has made a header."""
+    return URL(str(url.copy_with(username=None, password=None)), encoded=True)
 
 
 def _resume(protocol: ResponseHandler) -> None:

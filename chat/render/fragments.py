@@ -56,6 +56,8 @@ def drawn(message: Message) -> Drawn:
     """The HTML of an answer's text."""
     if message.state is not MessageState.STREAMING:
         return Drawn(settled=_answers.drawn(message.content), tail="")
+    if not message.content:
+        return Drawn(settled="", tail="")
     stream = MarkdownStream(ids.message(message.message_id))
     stream.feed(message.content)
     stream.flush()
