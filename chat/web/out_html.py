@@ -47,6 +47,8 @@ class HtmlOut:
         self._has_performers = has_performers
         self._tempo = tempo
         self._shortest_pause_s = 1 / frames_per_second_max
+        # An answer that was drawn as it begins, while no text of it was.
+        self._begun: Message | None = None
         self._live: LiveText | None = None
         self._version_shown = 0
         self._reasoning_shown = 0
@@ -59,7 +61,7 @@ class HtmlOut:
 
     def whole(self, view: View, live: LiveText | None) -> str:
         """Every message that the page shows, anew."""
-        self._parts = {}
+        self._parts, self._begun = {}, None
         calls = _by_message(view.calls)
         articles = tuple(
             self._article(view.state, message, live, calls=calls.get(message.message_id, ()))
@@ -79,7 +81,7 @@ class HtmlOut:
             for message in view.messages
         ]
         articles += [self._card(call) for changed in calls.values() for call in changed]
-        self._parts = {}
+        self._parts, self._begun = {}, None
         return "".join(articles) + self._state(view.state, view.seq)
 
     def update(self, published: Published) -> str:
@@ -215,12 +217,16 @@ class HtmlOut:
                 return rest + fragments.message_end(
                     message, conversation_id=state.conversation_id, made_calls=made_calls
                 )
+        elif message == self._begun:
+            # The model is asked for it now.
+            return ""
+        self._begun = message if message.state is MessageState.STREAMING else None
         return fragments.message(
             message, conversation_id=state.conversation_id, made_calls=made_calls, oob="upsert:#messages"
         )
 
     def _follow(self, live: LiveText, *, version: int, reasoning: int, calling: str) -> None:
-        self._live = live
+        self._live, self._begun = live, None
         self._version_shown, self._reasoning_shown, self._calling_shown = version, reasoning, calling
 
     def _state(self, state: Conversation, seq: int, parts: dict[str, str] | None = None) -> str:
