@@ -60,9 +60,11 @@ class Tempo:
     def _follow(self, share: float, *, looks: float) -> None:
         longest_s = LONGEST_PAUSE_S if share > FULL else LONG_PAUSE_S if share > BUSY else 0.0
         if self._pause_s < longest_s:
-            # Where nothing is left, those who come next would wait until the pauses have grown.
-            first_s = LONG_PAUSE_S if share > FULL else FIRST_PAUSE_S
-            self._pause_s = min(longest_s, max(first_s, self._pause_s * LONGER))
+            longer_s = max(FIRST_PAUSE_S, self._pause_s * LONGER)
+            if share > FULL:
+                # Where nothing is left, those who come next would wait until the pauses have grown.
+                longer_s = LONG_PAUSE_S if self._pause_s < LONG_PAUSE_S else LONGEST_PAUSE_S
+            self._pause_s = min(longest_s, longer_s)
         elif self._pause_s > longest_s:
             # While nothing streams nobody looks: what comes after a quiet while does not wait for what was before it.
             shorter_s = max(longest_s, self._pause_s * SHORTER**looks)
