@@ -12,7 +12,7 @@ import encodings.idna  # noqa: F401 - with the first address it would be loaded 
 import io
 import ssl
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
@@ -202,8 +202,17 @@ class Body(httpx2.AsyncByteStream):
             with _errors():
                 raise
 
+    async def finish(self, *, within_s: float) -> None:
+        """Read to the end, for the connection to be used again; one whose end does not come by then is not."""
+        with suppress(TimeoutError, httpx2.TransportError):
+            async with asyncio.timeout(within_s):
+                while await self.read():
+                    pass
+
     def rest(self, seconds: float) -> None:
-        """Let nothing come for a while: what is sent meanwhile stays in the kernel, and comes as one."""
+        """Let nothing come for a while, if any: what is sent meanwhile stays in the kernel, and comes as one."""
+        if not seconds:
+            return
         connection = self._response.connection
         protocol = None if connection is None else connection.protocol
         if protocol is not None and protocol.connected:

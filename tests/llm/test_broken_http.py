@@ -15,9 +15,11 @@ from tests.llm.asking import World
 
 @asynccontextmanager
 async def answering(*pieces: bytes, then: Iterable[bytes] = ()) -> AsyncIterator[str]:
-    """The base URL of a server that says this to every request, and closes."""
+    """The base URL of a server that says this to every request, and closes. Who asks must let go of it."""
+    answers: set[asyncio.Task[None] | None] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers.add(asyncio.current_task())
         await reader.readuntil(b"\r\n\r\n")
         with suppress(ConnectionError):
             for piece in itertools.chain(pieces, then):
@@ -28,6 +30,8 @@ async def answering(*pieces: bytes, then: Iterable[bytes] = ()) -> AsyncIterator
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with asyncio.timeout(5):
+            await asyncio.gather(*filter(None, answers))
 
 
 @pytest.mark.parametrize(
