@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -82,7 +83,12 @@ TEMPLATES = [
 
 DATABASES = {"default": dj_database_url.parse(AGENTSITE.database_url)}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(DATABASES["default"]["NAME"]).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        example = "DATABASE_URL=sqlite:////srv/agentsite/var/db.sqlite3"
+        sys.exit(f"Wrong setting: DATABASE_URL: {folder} can't be made: {fault.strerror}; a valid example: {example}")
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -140,7 +146,7 @@ if AGENTSITE.agent_behind_tls:
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 # From the log-in on, and not from the last visit: it is not written with each page.
-SESSION_COOKIE_AGE = int(AGENTSITE.agent_session_max_s)
+SESSION_COOKIE_AGE = math.ceil(AGENTSITE.agent_session_max_s)
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -20,6 +20,8 @@ from chat.errors import ConfigurationError
 
 # A shorter one would be found in words that tell nothing.
 SECRET_MIN_CHARACTERS = 8
+# So that it can't be guessed.
+SECRET_KEY_MIN_CHARACTERS = 32
 # Above this, Django's own rules for passwords have nothing more to say.
 PASSWORD_MIN_CHARACTERS_MAX = 64
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -151,7 +153,7 @@ def read(root: Path, environ: Mapping[str, str]) -> Conf:
             form = _FORMS.get(name)
             values[field.name] = form(name, text) if form else _typed(name, text, field.default)
     values["database_url"] = values.get("database_url") or f"sqlite:///{root / 'var' / 'db.sqlite3'}"
-    values["secret_key"] = values.get("secret_key") or kept_secret(root / "var" / "secret_key", _new_secret_key)
+    values["secret_key"] = values.get("secret_key") or _kept_secret_key(root / "var" / "secret_key")
     conf = Conf(**values)
     if conf.agent_heartbeat_timeout_s < 2 * conf.agent_heartbeat_interval_s:
         name, text = "AGENT_HEARTBEAT_TIMEOUT_S", str(conf.agent_heartbeat_timeout_s)
@@ -196,7 +198,7 @@ def _typed(name: str, text: str, default: Any) -> Any:
         may_be_zero = name in _MAY_BE_ZERO
         if not (0 < number < float("inf") or (may_be_zero and number == 0)):
             raise _fault(name, text, f"must be {'zero or more' if may_be_zero else 'more than zero'}", str(default))
-        most = next((most for ending, most in _AT_MOST.items() if name.endswith(ending)), number)
+        most = next(most for ending, most in _AT_MOST.items() if name.endswith(ending))
         if number > most:
             raise _fault(name, text, f"must be no more than {most}", str(default))
         return number
@@ -237,18 +239,25 @@ def _redis(name: str, text: str) -> str:
     return text
 
 
+def _api_key(name: str, text: str) -> str:
+    # Such as the dots in the middle of a key that was shown shortened, and copied like that.
+    if not text.isascii() or not text.isprintable():
+        raise _fault(name, text, "holds characters that no key has", "sk-and-letters-and-digits")
+    return text
+
+
 def _secret(name: str, text: str) -> str:
-    if len(text) < 32:
-        example = "a random text of 50 characters"
-        raise _fault(name, text, "is shorter than 32 characters and could be guessed", example)
+    if len(text) < SECRET_KEY_MIN_CHARACTERS:
+        fault = f"is shorter than {SECRET_KEY_MIN_CHARACTERS} characters and could be guessed"
+        raise _fault(name, text, fault, "a random text of 50 characters")
     return text
 
 
 def _former_secrets(name: str, text: str) -> tuple[str, ...]:
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
-    if any(len(key) < 32 for key in keys):
+    if any(len(key) < SECRET_KEY_MIN_CHARACTERS for key in keys):
         example = "the-last-key-of-at-least-32-characters,the-one-before-it-of-32-and-more"
-        raise _fault(name, text, "holds a key that is shorter than 32 characters", example)
+        raise _fault(name, text, f"holds a key that is shorter than {SECRET_KEY_MIN_CHARACTERS} characters", example)
     return keys
 
 
@@ -310,9 +319,11 @@ _ENDING = re.compile(r"\.?[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
 # No proxy in front; no figures served; and no kernel kept ready: the first code of a conversation waits for its kernel,
 # and nothing is used while nobody works.
 _MAY_BE_ZERO = frozenset({"AGENT_PROXIES", "AGENT_SANDBOX_WARM_KERNELS", "AGENT_METRICS_PORT"})
-# By how names end: what there is of ports, and thirty years, beyond which no calendar reaches for long.
-_AT_MOST = {"_PORT": 65_535, "_S": 1_000_000_000, "_DAYS": 10_000}
+# By how names end: what there is of ports and of processes; thirty years, beyond which no calendar reaches for long;
+# and else what no site comes near, and a database still takes for a number.
+_AT_MOST = {"_PORT": 65_535, "_PROCESSES_MAX": 2**22, "_S": 10**9, "_DAYS": 10_000, "": 10**12}
 _FORMS: dict[str, Callable[[str, str], Any]] = {
+    "OPENAI_API_KEY": _api_key,
     "OPENAI_BASE_URL": _url("http", "https", example="https://api.openai.com/v1"),
     "DATABASE_URL": _database,
     "REDIS_URL": _redis,
@@ -328,8 +339,16 @@ _FORMS: dict[str, Callable[[str, str], Any]] = {
 }
 
 
-def _new_secret_key() -> str:
-    return secrets.token_urlsafe(50)
+def _kept_secret_key(path: Path) -> str:
+    try:
+        key = kept_secret(path, lambda: secrets.token_urlsafe(50))
+        fault = "" if len(key) >= SECRET_KEY_MIN_CHARACTERS else "it was cut short"
+    except OSError as error:
+        fault = error.strerror or str(error)
+    if fault:
+        words = f"is not set, and {path} can't serve instead: {fault}"
+        raise ConfigurationError(f"SECRET_KEY: {words}; a valid example: SECRET_KEY=a random text of 50 characters")
+    return key
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
@@ -340,13 +359,13 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    draft.touch(mode=0o600)
-    draft.write_text(make())
     try:
+        draft.touch(mode=0o600)
+        draft.write_text(make())
         # Two processes that start at once must agree: the first link wins.
         path.hardlink_to(draft)
     except FileExistsError:
         pass
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     return path.read_text().strip()

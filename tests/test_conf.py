@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from chat.conf import Conf, read
+from chat.conf import Conf, kept_secret, read
 from chat.errors import ConfigurationError
 
 ROOT = Path(__file__).parent.parent
@@ -107,6 +108,9 @@ WRONG = [
     *((name, "1.5") for name in WHOLE_NUMBERS),
     *((name, "1e12") for name in NUMBERS if name.endswith(("_S", "_DAYS"))),
     ("AGENT_METRICS_PORT", "65536"),
+    ("AGENT_SANDBOX_PROCESSES_MAX", "4194305"),
+    *((name, "9" * 30) for name in NUMBERS if not name.endswith("PASSWORD_MIN_CHARACTERS")),
+    *(("OPENAI_API_KEY", text) for text in ("sk-hidden…key", "hidden\x01")),
     *((name, text) for name in ("DEBUG", "AGENT_SIGNUP_OPEN", "AGENT_BEHIND_TLS") for text in ("maybe", "2", "truee")),
     *(("OPENAI_BASE_URL", text) for text in ("localhost:1234", "ftp://x", "http://", "http://x:port", "http://[::1")),
     *(("DATABASE_URL", text) for text in ("db.sqlite3", "mysql://u:hidden@h/n", "postgres://", "postgres://h:x/n")),
@@ -201,6 +205,28 @@ def test_a_secret_key_that_is_given_is_used_and_none_is_made(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_secret_key_that_can_not_be_kept_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "var").touch()
+    with pytest.raises(ConfigurationError, match=r"^SECRET_KEY: is not set, and .* can't serve instead: "):
+        read(tmp_path, {})
+
+
+def test_a_secret_key_that_was_cut_short_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "secret_key").touch()
+    with pytest.raises(ConfigurationError, match=r"^SECRET_KEY: is not set, and .*: it was cut short; "):
+        read(tmp_path, {})
+
+
+def test_no_draft_of_a_secret_is_left_behind(tmp_path: Path) -> None:
+    def make() -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        kept_secret(tmp_path / "var" / "export_key", make)
+    assert list((tmp_path / "var").iterdir()) == []
+
+
 # The example
 
 
@@ -253,3 +279,20 @@ def test_what_the_address_of_a_database_says_of_the_way_to_it_is_kept() -> None:
     options = ast.literal_eval(done.stdout.decode())
     assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", "/ca.pem")
     assert options["pool"]
+
+
+def test_a_session_of_less_than_a_second_lets_people_in_all_the_same() -> None:
+    ask = "from agentsite import settings; print(settings.SESSION_COOKIE_AGE)"
+    environ = {**os.environ, "AGENT_SESSION_MAX_S": "0.5"}
+    done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=environ, capture_output=True, check=True)
+    assert done.stdout == b"1\n"
+
+
+def test_a_folder_that_can_not_be_made_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environ = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/file/db.sqlite3"}
+    ask = "from agentsite import settings"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=environ, capture_output=True, check=False)
+    assert done.returncode == 1
+    words = f"Wrong setting: DATABASE_URL: {tmp_path}/file can't be made: File exists; a valid example: "
+    assert done.stderr.decode() == f"{words}DATABASE_URL=sqlite:////srv/agentsite/var/db.sqlite3\n"
