@@ -92,6 +92,44 @@ def test_a_port_that_is_taken_stops_the_start_with_words(fresh: ServerProcess) -
         assert fresh.wait(within_s=30) != 0
     assert f"{fresh.port}" in fresh.log.read_text()
     assert "Traceback" not in fresh.log.read_text()
+    assert "listens" not in fresh.log.read_text()
+
+
+def test_a_server_says_where_it_listens_once_it_does(fresh: ServerProcess) -> None:
+    fresh.start()
+    assert f"Agentsite listens on {fresh.base}\n" in fresh.log.read_text()
+
+
+@pytest.mark.parametrize("port", ["web", "0", "65536", "-1", "80 "])
+def test_what_is_no_port_is_refused_with_a_valid_example(fresh: ServerProcess, port: str) -> None:
+    fresh.environ["PORT"] = port
+    refused = fresh.manage("serve")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(
+        f"{port!r} is no port; a valid example: --port 8000, or PORT=8000 in the environment\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("check_replay",), ("erase_user", "somebody"), ("export_log", "00000000-0000-4000-8000-000000000000"), ("purge",)],
+    ids=lambda x: x[0],
+)
+def test_a_command_on_a_database_without_tables_says_in_one_line_what_to_do(
+    fresh: ServerProcess, words: tuple[str, ...]
+) -> None:
+    refused = fresh.manage(*words)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "no such table" in refused.stderr
+    assert "python manage.py migrate" in refused.stderr
+
+
+def test_a_database_that_is_not_there_stops_the_start_with_its_setting(fresh: ServerProcess) -> None:
+    fresh.environ["DATABASE_URL"] = f"sqlite:///{fresh.folder}"
+    refused = fresh.manage("serve")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "DATABASE_URL" in refused.stderr
 
 
 def test_the_second_start_keeps_accounts_and_conversations(fresh: ServerProcess) -> None:

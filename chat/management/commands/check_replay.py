@@ -8,15 +8,16 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from chat.errors import AgentsiteError
+from chat.management.base import SiteCommand
 from chat.store import replay
 
 PROGRESS_INTERVAL_S = 0.2
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py check_replay [--conversation ID]`"""
 
     help = (
@@ -62,7 +63,7 @@ class Command(BaseCommand):
 class _Progress:
     """A line on a terminal that says how far it has come; nothing elsewhere."""
 
-    def __init__(self, command: BaseCommand, *, total: int) -> None:
+    def __init__(self, command: SiteCommand, *, total: int) -> None:
         self._out = command.stderr if total > 1 and command.stderr.isatty() else None
         self._total = total
         self._shown_at_s = time.monotonic()

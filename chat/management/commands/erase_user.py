@@ -7,14 +7,15 @@ from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from chat import wiring
 from chat.errors import AgentsiteError
+from chat.management.base import SiteCommand
 from chat.store import erasure
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py erase_user USERNAME [--conversation ID] [--yes]`"""
 
     help = (

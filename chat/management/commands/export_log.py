@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from chat.clock import now_ms
 from chat.errors import AgentsiteError
+from chat.management.base import SiteCommand
 from chat.store import exports
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py export_log CONVERSATION [-o FILE]`"""
 
     help = "Write a conversation's log as a signed file, which `python -m chat.verify_export` checks anywhere."

@@ -7,15 +7,16 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from chat.management.base import SiteCommand
 from chat.store import moving
 
 # Batches between two lines of progress.
 TOLD_EACH = 20
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py move_database SOURCE`"""
 
     help = "Move everything from a SQLite file into the empty database that DATABASE_URL names, or nothing."

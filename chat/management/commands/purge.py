@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.core.management.base import BaseCommand
 
 from chat import wiring
+from chat.management.base import SiteCommand
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py purge`"""
 
     help = (

@@ -7,17 +7,17 @@ import os
 import secrets
 import signal
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from daphne.cli import CommandLineInterface
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
 from django.db import IntegrityError
 
 from chat.checks import code_can_be_executed
+from chat.management.base import SiteCommand
 from chat.web.server import PatientServer
 
 FIRST_USER = "admin"
@@ -25,7 +25,7 @@ FIRST_USER = "admin"
 checks.register(code_can_be_executed, "sandbox")
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py serve`"""
 
     help = "Migrate, make a first superuser when there is none, and serve with daphne."
@@ -33,19 +33,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Where to listen."""
         parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1")
-        parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000)
+        parser.add_argument("--port", type=_port, default=os.environ.get("PORT") or "8000")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Come up and stay until a signal ends it."""
         call_command("migrate", verbosity=0, interactive=False)
         self._make_first_superuser()
-        host, port = options["host"], options["port"]
         _take_the_terminal()
-        self.stdout.write(f"Agentsite listens on http://{host}:{port}")
-        self.stdout.flush()
+        place = ["-b", options["host"], "-p", str(options["port"])]
         server = CommandLineInterface()
-        server.server_class = PatientServer
-        server.run(["-b", host, "-p", str(port), "-v", "0", "--no-server-name", "agentsite.asgi:application"])
+        server.server_class = _Server
+        server.run([*place, "-v", "0", "--no-server-name", "agentsite.asgi:application"])
 
     def _make_first_superuser(self) -> None:
         users = get_user_model()
@@ -59,6 +57,23 @@ class Command(BaseCommand):
             return
         if not os.environ.get("ADMIN_PASSWORD"):
             self.stdout.write(f"First superuser: {FIRST_USER}, password: {password} (shown only now)")
+
+
+class _Server(PatientServer):
+    """Says where it listens, once it does."""
+
+    def listen_success(self, port: Any) -> None:
+        """Daphne's word that it does."""
+        super().listen_success(port)
+        host, number = self.listening_addresses[-1]
+        sys.stdout.write(f"Agentsite listens on http://{f'[{host}]' if ':' in host else host}:{number}\n")
+        sys.stdout.flush()
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) <= 65_535:
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} is no port; a valid example: --port 8000, or PORT=8000 in the environment")
 
 
 def _take_the_terminal() -> None:

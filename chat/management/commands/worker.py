@@ -8,13 +8,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from prometheus_client import start_http_server
 
 from chat import metrics, wiring
+from chat.management.base import SiteCommand
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """`python manage.py worker`"""
 
     help = "Perform runs, many at once, until a signal ends it. As many workers as you like share the work."
