@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -238,6 +239,14 @@ class TestExports:
     ) -> None:
         call_command("export_log", str(kept.conversation_id))
         assert verify(io.BytesIO(capfdbinary.readouterr().out), key=exports.public_key()).events == 7
+
+    def test_a_pipe_is_written_to_and_not_replaced(self, kept: Kept, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+            call_command("export_log", str(kept.conversation_id), output=pipe)
+            assert pipe.is_fifo()
+            assert verify(io.BytesIO(reader.read()), key=exports.public_key()).events == 7
 
     def test_a_refused_export_leaves_the_file_that_was_there(self, kept: Kept, tmp_path: Path) -> None:
         place = tmp_path / "folder" / "log.jsonl"

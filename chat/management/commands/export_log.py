@@ -49,7 +49,11 @@ class Command(SiteCommand):
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
-    """All of it or nothing, readable by its owner alone."""
+    """All of it or nothing, readable by its owner alone; a pipe or a device is written to, and not replaced."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as out:
+            out.writelines(lines)
+        return
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
         try:
             draft.writelines(lines)
