@@ -6,12 +6,16 @@ Knows the two forms. Must not know requests, or who may have them.
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from chat.core.calls import Artifact, ToolCall
 from chat.store.reads import View
-from chat.web.out_json import call_json, message_json
+from chat.web.out_json import call_json, iso, message_json
 
 
 def as_json(view: View) -> str:
@@ -20,7 +24,7 @@ def as_json(view: View) -> str:
     exported: dict[str, Any] = {
         "id": view.state.conversation_id,
         "title": view.state.title,
-        "created_at": view.created_at_ms,
+        "created_at": iso(view.created_at_ms),
         "seq": view.seq,
         "agent": {"name": agent.name, "version": agent.version} if agent else None,
         "messages": [message_json(message) for message in view.messages],
@@ -39,9 +43,35 @@ def as_markdown(view: View) -> str:
     parts = [f"# {view.state.title or 'New conversation'}"]
     if agent is not None:
         parts.append(f"With {agent.name}, version {agent.version}")
+    calls = defaultdict(list)
+    for call in view.calls:
+        calls[call.message_id].append(call)
     for message in view.messages:
         state = "" if message.state.value == "complete" else f" ({message.state.value})"
         parts.append(f"## {message.role.value.capitalize()}{state}\n\n{message.content}")
         if message.attachments:
-            parts.append(f"Files: {', '.join(file.name for file in message.attachments)}")
+            parts.append(_files(message.attachments))
+        for call in calls[message.message_id]:
+            parts += _call(call)
+    parts += [f"## User (waiting)\n\n{item.content}" for item in view.state.queue]
     return "\n\n".join(parts) + "\n"
+
+
+def _call(call: ToolCall) -> list[str]:
+    parts = [f"### {call.tool} ({call.state.value})", _fenced(call.arguments, "json")]
+    if call.result:
+        parts.append(_fenced(call.result))
+    if call.artifacts:
+        parts.append(_files(call.artifacts))
+    return parts
+
+
+def _files(artifacts: Iterable[Artifact]) -> str:
+    return f"Files: {', '.join(file.name for file in artifacts)}"
+
+
+def _fenced(text: str, language: str = "") -> str:
+    """The text as it is: its fence is longer than any within."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -181,8 +181,13 @@ def message_json(message: Message) -> dict[str, Any]:
         "state": message.state.value,
         "content": message.content,
         "attachments": [artifact_json(file) for file in message.attachments],
-        "created_at": datetime.fromtimestamp(message.created_at_ms / 1000, tz=UTC).isoformat(),
+        "created_at": iso(message.created_at_ms),
     }
+
+
+def iso(at_ms: int) -> str:
+    """A Unix time as frames and exports show it."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat()
 
 
 def artifact_json(artifact: Artifact) -> dict[str, Any]:
