@@ -71,6 +71,7 @@ def test_check_replay_says_that_there_is_no_such_conversation(server: ServerProc
         ("REDIS_URL", "http://localhost"),
         ("SECRET_KEY", "short"),
         ("CSRF_TRUSTED_ORIGINS", "chat.example.com"),
+        ("AGENT_TOOL_POLICIES", "execute_pyton=never"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, name: str, value: str) -> None:
