@@ -81,8 +81,11 @@ class LogInForm(AuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         """Check name and password, where there is still an attempt."""
+        if self.errors:
+            # One of the two is missing: nothing is tried.
+            return super().clean()
         address = addresses.of_request(self.request) if self.request else addresses.UNKNOWN
-        attempts = Attempts(self.cleaned_data.get("username", ""), address)
+        attempts = Attempts(self.cleaned_data["username"], address)
         attempts.begin()
         cleaned = super().clean()
         attempts.succeed()

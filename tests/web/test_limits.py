@@ -57,6 +57,13 @@ class TestLogIn:
             self.log_in(at="/admin/login/")
         assert self.log_in(password=PASSWORD)[0] == 429
 
+    @pytest.mark.parametrize("at", ["/accounts/login/", "/admin/login/"])
+    def test_a_form_without_a_password_is_no_try_and_no_success(self, at: str) -> None:
+        for _ in range(3):
+            assert "Too many" not in self.log_in()[1]
+            assert "Too many" not in self.log_in(password="", at=at)[1]
+        assert self.log_in(password=PASSWORD)[0] == 429
+
     def test_a_name_is_the_same_in_any_case_and_is_not_kept_in_clear(self) -> None:
         for name in ("Ann", "ANN", "ann"):
             self.log_in(name)
