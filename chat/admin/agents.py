@@ -182,9 +182,12 @@ class AgentAdmin(AgentModelAdmin):
     filter_horizontal = ("groups",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Who may use it, what it is made of, and its tools."""
+        """Who may use it, what it is made of, and its tools; to whom can't change it, its versions say these two."""
+        of_the_row = (None, {"fields": AgentForm.Meta.fields})
+        if not (self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)):
+            return (of_the_row,)
         return (
-            (None, {"fields": ("name", "description", "is_default", "is_enabled", "groups")}),
+            of_the_row,
             (
                 "What it is made of",
                 {

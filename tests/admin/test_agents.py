@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,7 @@ from chat import models
 from chat.admin import filters
 from chat.admin.agents import INSTRUCTIONS_MAX_CHARS, AgentForm
 from chat.store import agents
+from tests.admin.staff import client_of
 from tests.store.kept import Kept, make_user
 
 LIST = "/admin/chat/agent/"
@@ -139,6 +141,19 @@ def test_only_the_admin_group_sees_and_makes_agents(request: pytest.FixtureReque
     assert client.post(f"{LIST}{agent.pk}/change/", form(name="Mine")).status_code == 403
     assert client.post(f"{LIST}add/", form(name="Mine")).status_code == 403
     assert models.Agent.objects.get().name == "Analyst"
+
+
+def test_who_may_only_look_reads_in_the_versions_what_an_agent_is_made_of(chief: Client) -> None:
+    agent = made(chief, instructions="Be brief.", tool_execute_python="never")
+    looks = User.objects.create_user("ada", is_staff=True)
+    looks.user_permissions.add(Permission.objects.get(codename="view_agent"))
+    page = client_of(looks).get(f"{LIST}{agent.pk}/change/")
+    shown = page.content.decode()
+    assert "Be brief." in shown
+    assert "execute_python" in shown
+    assert [field for _, words in page.context["adminform"].fieldsets for field in words["fields"]] == [
+        *AgentForm.Meta.fields
+    ]
 
 
 def test_an_agent_that_nobody_has_talked_with_can_be_removed(chief: Client) -> None:
