@@ -101,7 +101,7 @@ def found(object_id: object) -> models.Conversation:
 
 def _position(request: HttpRequest) -> int | None:
     text = request.GET.get("before", "")
-    return min(int(text), 2**31 - 1) if text.isascii() and text.isdigit() else None
+    return min(int(text[:10]), 2**31 - 1) if text.isascii() and text.isdigit() else None
 
 
 @require_POST

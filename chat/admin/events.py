@@ -24,6 +24,9 @@ from chat.admin.listing import ReadOnlyAdmin
 from chat.admin.past_page import pretty
 from chat.store.reviews import Access
 
+# No row's is longer, and Python makes no number of several thousand.
+KEY_MAX_DIGITS = 19
+
 
 @admin.register(models.Event)
 class EventAdmin(ReadOnlyAdmin):
@@ -86,7 +89,8 @@ class EventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         self.check_may(request, "view_event")
         rows = models.Event.objects.select_related("conversation", "actor").defer("conversation__snapshot")
-        row = rows.filter(pk=int(object_id)).first() if object_id.isascii() and object_id.isdigit() else None
+        is_key = object_id.isascii() and object_id.isdigit() and len(object_id) <= KEY_MAX_DIGITS
+        row = rows.filter(pk=int(object_id)).first() if is_key else None
         if row is None:
             raise Http404
         leave_trace(request, row.conversation_id, what=Access.EVENT, seq=row.seq)

@@ -139,7 +139,11 @@ def artifact(request: HttpRequest, artifact_id: UUID) -> HttpResponseBase:
             subject=str(artifact_id),
         )
     is_shown = found.mime in INLINE_TYPES
-    content = found.file.open("rb")
+    try:
+        content = found.file.open("rb")
+    except FileNotFoundError:
+        # It was removed at this moment, or its folder was left behind when the site was moved.
+        raise Http404 from None
     response = StreamingHttpResponse(
         _Pieces(content), content_type=found.mime if is_shown else "application/octet-stream"
     )

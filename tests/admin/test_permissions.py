@@ -156,3 +156,10 @@ def test_a_conversation_that_is_not_there_is_not_found(boss: Client, kept: Kept)
     assert boss.get(f"{CONVERSATIONS}{kept.conversation_id}/export.exe").status_code == 404
     assert boss.get("/admin/chat/event/x/change/").status_code == 404
     assert boss.get(f"/admin/chat/toolcall/{nowhere}/change/").status_code == 404
+
+
+def test_a_number_that_no_row_has_is_not_found_however_long_it_is(boss: Client, kept: Kept) -> None:
+    for number in ("0", "9" * 19, "9" * 5_000):
+        assert boss.get(f"/admin/chat/event/{number}/change/").status_code == 404
+        place = f"/admin/chat/conversation/{kept.conversation_id}/change/"
+        assert boss.get(place, {"before": number}).status_code == 200

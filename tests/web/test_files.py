@@ -84,6 +84,13 @@ def test_a_file_is_there_for_its_owner_and_staff_alone(owner: Owner) -> None:
     assert owner.client.post(url).status_code == 405
 
 
+def test_a_file_that_is_gone_from_the_disk_is_not_there(owner: Owner, places: Path) -> None:
+    url = owner.taken("a.csv")["url"]
+    for name in on_disk(places):
+        (places / name).unlink()
+    assert owner.client.get(url).status_code == 404
+
+
 # What is taken back
 
 
