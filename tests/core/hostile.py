@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from chat.core import prompt, reducer
 from chat.core.messages import Delivery
+from tests.core.calm import calm_down
 from tests.core.folding import StepFunction
 from tests.core.performing import ANSWERS, GUARDED
 from tests.core.talk import ANALYST
@@ -187,5 +188,5 @@ class HostileWorld(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if not self.world.is_broken:
-            self.world.calm_down()
+            calm_down(self.world)
             self.world.check_log()

@@ -40,11 +40,11 @@ from chat.core.events import (
     WishEvent,
 )
 from chat.core.ids import CallId, ConversationId, MessageId, RunId
-from chat.core.invariants import Ledger, joined
-from chat.core.messages import Delivery, MessageState, Role
+from chat.core.invariants import Ledger
+from chat.core.messages import Delivery
 from chat.core.permissions import order_of
 from chat.core.prompt import build
-from chat.core.state import Conversation, Idle, Refused, Step
+from chat.core.state import Conversation, Refused, Step
 from tests.core.deciding import Counts, decision
 from tests.core.folding import StepFunction, wrong_log
 from tests.core.performing import ANSWERS, OrderEvent, Performer, answered, call_event, generation_event
@@ -57,8 +57,6 @@ FOREIGN_RUN = RunId(UUID("00000000-0000-4000-8000-00000000f0e1"))
 FOREIGN_CALL = CallId(UUID("00000000-0000-4000-8000-00000000ca11"))
 NOBODYS_MESSAGE = MessageId(UUID("00000000-0000-4000-8000-00000000dead"))
 QUEUE_LIMIT_MESSAGES = 4
-# Each answer of the world brings the conversation forward, so that far fewer calm down any that can.
-CALM_STEPS_MAX = 600
 
 
 class PromiseBrokenError(AssertionError):
@@ -165,7 +163,8 @@ class World:
             for line in wrong_prompt(self.build, self.ledger.messages, self.ledger.calls, answer_id=answer)
         ]
 
-    def _decision(self, how: int, call: ToolCall) -> WishEvent:
+    def decision(self, how: int, call: ToolCall) -> WishEvent:
+        """What a person may say to a call that waits, or to one that does not."""
         others = self.ledger.calls.values()
         return decision(how, call, others=others, foreign=FOREIGN_CALL, user_id=self.user_id, now=self.now_ms)
 
@@ -224,27 +223,27 @@ class World:
         waiting = [call for call in self.conversation.calls if call.waits_for_person]
         others = [*self.conversation.calls, *list(self.ledger.calls.values())[::-1]]
         if self.ledger.calls:
-            self.apply(self._decision(how, _chosen([*waiting, *waiting, *others], which)))
+            self.apply(self.decision(how, _chosen([*waiting, *waiting, *others], which)))
 
     def decide_next(self, how: int) -> None:
         """Decide the first call that waits, and rightly."""
         call = next((call for call in self.conversation.calls if call.waits_for_person), None)
         if call is not None:
             is_unknown = call.state is CallState.UNKNOWN
-            self.apply(self._decision((4, 5)[how % 2] if is_unknown else (0, 1, 2, 3)[how % 4], call))
+            self.apply(self.decision((4, 5)[how % 2] if is_unknown else (0, 1, 2, 3)[how % 4], call))
 
     def decide_again(self, how: int, which: int) -> None:
         """Decide a call of this turn that waits for nobody; with none such, one that waits."""
         decided = [call for call in self.conversation.calls if not call.waits_for_person]
         if decided:
-            self.apply(self._decision(how % 6, _chosen(decided, which)))
+            self.apply(self.decision(how % 6, _chosen(decided, which)))
         else:
             self.decide_next(3)
 
     def lose_guarded(self) -> None:
         """Staff lets the call that waits run, and nobody sees its end."""
         for call in self.conversation.calls[:1]:
-            yes = self._decision(0, call)
+            yes = self.decision(0, call)
             assert isinstance(yes, ToolApproved)
             self.apply(replace(yes, is_staff_decision=True))
             self.run_tool(3, 0)
@@ -345,56 +344,6 @@ class World:
         return FOREIGN_RUN if call is None else call.run_id
 
     # The end.
-
-    def calm_down(self) -> None:
-        """The world answers everything and persons let everything go on; then all must have come to rest."""
-        if self.conversation.is_deleted:
-            self.apply(ConversationRestored(at_ms=self.now_ms))
-        for _ in range(CALM_STEPS_MAX):
-            event = self._next_calm_event()
-            if event is None:
-                break
-            self.apply(event)
-        state = self.conversation
-        if not isinstance(state.phase, Idle) or state.queue or state.retryable:
-            raise PromiseBrokenError(f"It never came to rest: {state}")
-        transcript = self.ledger.messages.values()
-        heard = {
-            message.answering
-            for message in transcript
-            if message.role is Role.ASSISTANT and message.state is not MessageState.STREAMING
-        }
-        asked = {message.message_id for message in transcript if message.role is Role.USER}
-        heard |= joined(transcript)
-        if self.ledger.accepted != heard | self.ledger.withdrawn or asked != heard:
-            raise PromiseBrokenError("An accepted message was neither answered nor withdrawn.")
-        if not all(call.is_settled and call.result for call in self.ledger.calls.values()):
-            raise PromiseBrokenError("A call was never settled.")
-
-    def _next_calm_event(self) -> Event | None:
-        state = self.conversation
-        now = self.now_ms
-        edited = next((item.message_id for item in state.queue if item.is_edited), None)
-        if edited is not None:
-            return QueueItemHeld(message_id=edited, is_held=False, at_ms=now)
-        if self.mail:
-            return self.mail.pop(0)
-        able = next((one for one in self.performers if not one.has_ended), None)
-        if able is not None:
-            # One whose claim was lost on its way claims once more.
-            able.claim = able.claim if able.is_claimed is not None else None
-            return able.goes_on(3 if able.is_cancelled else 0, now)
-        for order in self.orders:
-            if order_of(order) in self.ledger.open_orders:
-                return Performer(order=order).lost(now, can_ask_again=True)
-        for call in state.calls:
-            if call.waits_for_person:
-                return self._decision(4 + now % 2 if call.state is CallState.UNKNOWN else 0, call)
-        if state.retryable is not None:
-            return RetryRequested(at_ms=now)
-        if state.held is not None:
-            return QueueResumed(at_ms=now)
-        return None
 
     def check_log(self) -> None:
         """Folding the log as it would be stored gives the snapshot, and both survive their storage."""

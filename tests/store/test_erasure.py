@@ -25,6 +25,7 @@ from chat.core.state import Refused
 from chat.errors import AgentsiteError, ConversationMissingError
 from chat.store import erasure, replay
 from tests.core import talk
+from tests.core.calm import calm_down
 from tests.core.wandering import wander
 from tests.core.world import World
 from tests.store import golden
@@ -163,7 +164,7 @@ class TestErasure:
         world = World(step=kept.step, user_id=kept.user_id)
         world.start()
         wander(world, Random(seed), steps=90)
-        world.calm_down()
+        calm_down(world)
         erase(kept)
         assert wrong(kept) == []
         assert set(models.Message.objects.exclude(content="").values_list("content", flat=True)) <= {codec.ERASED}

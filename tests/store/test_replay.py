@@ -14,6 +14,7 @@ from chat.core.events import QueueItemRemoved
 from chat.errors import AgentsiteError
 from chat.store import replay
 from tests.core import talk
+from tests.core.calm import calm_down
 from tests.core.talk import NOW_MS
 from tests.core.wandering import wander
 from tests.core.world import World
@@ -54,7 +55,7 @@ class TestReplay:
         world.start()
         wander(world, Random(seed), steps=90)
         assert wrong(kept) == []
-        world.calm_down()
+        calm_down(world)
         count, differences = replay.check(kept.conversation_id)
         assert (count, differences) == (len(world.log), [])
         transcript, calls = said_in(kept.conversation_id)
