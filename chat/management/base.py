@@ -16,7 +16,7 @@ class SiteCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except (OperationalError, ProgrammingError) as fault:
-            words = " ".join(str(fault).split()).rstrip(".")
+            words = str(fault).strip().partition("\n")[0].rstrip(".")
             raise CommandError(
                 f"The database does not do what it is asked: {words}. Look at DATABASE_URL, and whether "
                 "python manage.py migrate has run; with --traceback you see where it was asked."

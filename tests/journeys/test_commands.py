@@ -12,10 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import ProgrammingError
 
 from chat.llm.scripted_steps import Say
+from chat.management.base import SiteCommand
 from tests.journeys import figures
 from tests.journeys.place import Place
 from tests.journeys.serving import serving
@@ -124,6 +128,15 @@ def test_a_command_on_a_database_without_tables_says_in_one_line_what_to_do(
     assert refused.stderr.count("\n") == 1
     assert "no such table" in refused.stderr
     assert "python manage.py migrate" in refused.stderr
+
+
+def test_of_what_the_database_says_a_command_repeats_the_first_line() -> None:
+    class Failing(SiteCommand):
+        def handle(self, *args: Any, **options: Any) -> None:
+            raise ProgrammingError('relation "x" does not exist\nLINE 1: SELECT x\n               ^')
+
+    with pytest.raises(CommandError, match=r'asked: relation "x" does not exist\. Look at DATABASE_URL'):
+        call_command(Failing(), skip_checks=True)
 
 
 def test_a_database_that_is_not_there_stops_the_start_with_its_setting(fresh: ServerProcess) -> None:
