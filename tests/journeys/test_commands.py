@@ -100,6 +100,16 @@ def test_a_port_that_is_taken_stops_the_start_with_words(fresh: ServerProcess) -
     assert "listens" not in fresh.log.read_text()
 
 
+def test_a_worker_whose_port_for_figures_is_taken_says_so_in_one_line(fresh: ServerProcess) -> None:
+    fresh.environ |= {"DATABASE_URL": "postgres://h/n", "REDIS_URL": "redis://h", "AGENT_METRICS_PORT": str(fresh.port)}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", fresh.port))
+        taken.listen()
+        refused = fresh.manage("worker")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert refused.stderr.startswith(f"CommandError: AGENT_METRICS_PORT: {fresh.port} can't be listened on: ")
+
+
 def test_a_server_says_where_it_listens_once_it_does(fresh: ServerProcess) -> None:
     fresh.start()
     assert f"Agentsite listens on {fresh.base}\n" in fresh.log.read_text()

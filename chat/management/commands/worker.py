@@ -40,7 +40,11 @@ class Command(SiteCommand):
             loop.add_signal_handler(number, must_end.set)
         site = wiring.site(worker_concurrency=concurrency)
         if port := settings.AGENTSITE.agent_metrics_port:
-            start_http_server(port, addr="127.0.0.1", registry=metrics.REGISTRY)
+            try:
+                start_http_server(port, addr="127.0.0.1", registry=metrics.REGISTRY)
+            except OSError as fault:
+                words = f"{port} can't be listened on: {fault.strerror}. Each worker of a machine needs its own"
+                raise CommandError(f"AGENT_METRICS_PORT: {words}; a valid example: AGENT_METRICS_PORT=9101") from None
         try:
             await site.start()
             self.stdout.write(f"Worker {site.process_id} performs up to {concurrency} runs at once")
