@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, views
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
@@ -205,15 +205,23 @@ def expiry_s(session: SessionBase) -> float:
     return float(session.get_expiry_age())
 
 
+def user_of(session: SessionBase) -> User | AnonymousUser:
+    """Whose session this is, as long as they are let in with the same password.
+
+    As pages find it, but for one that began under a former SECRET_KEY: a page gives it a new key, and a socket, which
+    can set no cookie, leaves it as it is.
+    """
+    user = User.objects.filter(pk=session.get(SESSION_KEY, 0), is_active=True).first()
+    if user is None:
+        return AnonymousUser()
+    held = session.get(HASH_SESSION_KEY, "")
+    hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    return user if any(constant_time_compare(held, each) for each in hashes) else AnonymousUser()
+
+
 def is_logged_in(session_key: str | None, user_id: int) -> bool:
     """Whether a session still stands, and its user is still let in with the same password."""
-    held = SessionStore(session_key).load() if session_key else {}
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    return (
-        user is not None
-        and held.get(SESSION_KEY) == str(user_id)
-        and constant_time_compare(held.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
-    )
+    return session_key is not None and user_of(SessionStore(session_key)).pk == user_id
 
 
 @receiver(post_delete, sender=Session)

@@ -9,6 +9,8 @@ from channels.routing import URLRouter
 from channels.sessions import CookieMiddleware, InstanceSessionWrapper, SessionMiddleware
 from django.urls import path, re_path
 
+from chat.store.threads import in_thread
+from chat.web import accounts
 from chat.web.consumers import ConversationConsumer, JsonConversationConsumer, NowhereConsumer
 from chat.web.transfer import Receive, Scope, Send
 
@@ -29,4 +31,11 @@ class _SessionMiddleware(SessionMiddleware):  # type: ignore[misc]
         return await self.inner(session.scope, receive, send)
 
 
-sockets = CookieMiddleware(_SessionMiddleware(AuthMiddleware(URLRouter(websocket_urlpatterns))))
+class _AuthMiddleware(AuthMiddleware):  # type: ignore[misc]
+    """Channels', but for sessions that began under a former SECRET_KEY, which it would end."""
+
+    async def resolve_scope(self, scope: Scope) -> None:
+        scope["user"]._wrapped = await in_thread(accounts.user_of, scope["session"])
+
+
+sockets = CookieMiddleware(_SessionMiddleware(_AuthMiddleware(URLRouter(websocket_urlpatterns))))

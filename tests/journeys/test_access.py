@@ -269,3 +269,17 @@ async def test_a_socket_dies_with_the_password_that_it_came_with(tmp_path: Path)
             assert await wire.closed() == NOT_LOGGED_IN
             await steady.send(type="sync", after=0)
             assert (await steady.receive())["full"] is True
+
+
+async def test_a_tab_that_was_open_while_the_secret_key_was_changed_stays_logged_in(tmp_path: Path) -> None:
+    former = "a" * 50
+    with serving(ServerProcess(tmp_path, SECRET_KEY=former)) as server:
+        person = Person(server.base).sign_up("ann")
+        server.stop()
+        server.environ |= {"SECRET_KEY": "b" * 50, "SECRET_KEY_FALLBACKS": former}
+        server.start()
+        # It comes back by itself, before any page is loaded.
+        async with person.socket("/ws/") as wire:
+            assert (await wire.receive())["full"] is True
+        assert person.get("/")[0] == 200
+        assert "/accounts/login/" not in person.place

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client, RequestFactory
 
@@ -172,6 +173,14 @@ class TestSessions:
     def test_who_is_not_let_in_any_more_is_not_logged_in(self, ann: User, key: str) -> None:
         ann.is_active = False
         ann.save()
+        assert not accounts.is_logged_in(key, ann.pk)
+
+    def test_one_that_began_under_a_former_secret_key_stands(self, ann: User, key: str, settings: Any) -> None:
+        settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another key", [settings.SECRET_KEY]
+        assert accounts.is_logged_in(key, ann.pk)
+        assert accounts.user_of(SessionStore(key)) == ann
+        assert Session.objects.filter(pk=key).exists()
+        settings.SECRET_KEY_FALLBACKS = []
         assert not accounts.is_logged_in(key, ann.pk)
 
     def test_logging_in_changes_the_key(self, ann: User, settings: Any) -> None:
