@@ -16,7 +16,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -153,7 +153,13 @@ class SignUp(NewUserView):
         if wait is not None:
             form.add_error(None, f"Too many accounts were made from your address. Try again in {wait}.")
             return self.render_to_response(self.get_context_data(form=form), status=TOO_MANY_REQUESTS)
-        response = super().form_valid(form)
+        try:
+            with transaction.atomic():
+                response = super().form_valid(form)
+        except IntegrityError:
+            # Another process has given the name away since it was looked for.
+            form.add_error("username", form.instance.unique_error_message(User, ("username",)))
+            return self.form_invalid(form)
         login(self.request, form.instance)
         return response
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
+from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
@@ -91,6 +92,18 @@ class TestWhatAStrangerLearns:
         assert b"Try again in" in answers[2].content
         elsewhere = Client(REMOTE_ADDR="10.0.0.9").post(SIGN_UP, fields | {"username": "new"})
         assert elsewhere.status_code == 302
+
+    def test_of_two_who_take_a_name_at_the_same_time_one_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        save = UserCreationForm.save
+
+        def overtaken(form: Any, commit: bool = True) -> Any:
+            User.objects.create(username="new")
+            return save(form, commit)
+
+        monkeypatch.setattr(UserCreationForm, "save", overtaken)
+        answer = Client().post(SIGN_UP, {"username": "new", "password1": PASSWORD, "password2": PASSWORD})
+        assert answer.status_code == 200
+        assert "A user with that username already exists." in answer.content.decode()
 
     def test_a_failed_password_tells_no_name_and_is_not_counted_as_a_search_for_one(self, settings: Settings) -> None:
         limited(settings, agent_signup_failures_max_per_hour_and_address=1)
