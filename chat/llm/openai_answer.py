@@ -51,7 +51,8 @@ class TimeLimits:
 
 
 class Answer:
-    """One answer, read by whoever iterates: what arrives while they work waits in the connection, and comes as one.
+    """One answer, read by the task that enters it: what arrives while that works waits in the connection, and comes as
+    one.
 
     The one timer looks at a deadline that each arrival moves ahead, so that a chunk costs no timer of its own.
     """
@@ -82,12 +83,11 @@ class Answer:
         self._has_more = False
         # Raised when all that came before it was taken.
         self._failure: Exception | None = None
-        # Who waits for the server just now, and whether it was the clock that ended that.
-        self._waiting: asyncio.Task[object] | None = None
-        self._is_late = False
+        # Whether its task waits for the server just now, and whether it was the clock that ended that.
+        self._is_waiting = self._is_late = False
 
     async def __aenter__(self) -> AsyncIterator[tuple[Chunk, ...]]:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         now_s = self._loop.time()
         self._whole_deadline_s = now_s + self._limits.whole_s
         self._deadline_s = min(now_s + self._limits.first_token_s, self._whole_deadline_s)
@@ -127,9 +127,9 @@ class Answer:
 
     async def _wait(self, chunks: list[Chunk]) -> None:
         """Append what comes next, but not longer than until the deadline."""
-        task = self._waiting = asyncio.current_task()
         if self._timer is None:
             self._move_deadline()
+        self._is_waiting = True
         try:
             if self._body is None:
                 self._body = await self._respond()
@@ -139,11 +139,11 @@ class Answer:
                 await self._take_stream(self._body, chunks)
         except asyncio.CancelledError:
             # Whoever else wants an end of it comes first.
-            if not self._is_late or task is None or task.uncancel() > 0:
+            if not self._is_late or self._task is None or self._task.uncancel() > 0:
                 raise
             self._end_of_late(chunks)
         finally:
-            self._waiting = None
+            self._is_waiting = False
 
     async def _respond(self) -> Body:
         """Send the request; returns when the head of the answer is there."""
@@ -240,12 +240,12 @@ class Answer:
     def _look_at_clock(self) -> None:
         if self._loop.time() < self._deadline_s:
             self._timer = self._loop.call_at(self._deadline_s, self._look_at_clock)
-        elif self._waiting is None:
-            # The server can't be late while nobody reads. It goes on with whoever does.
-            self._timer = None
-        else:
+        elif self._is_waiting and self._task is not None:
             self._is_late = True
-            self._waiting.cancel()
+            self._task.cancel()
+        else:
+            # The server can't be late while nobody reads. The timer goes on with whoever does.
+            self._timer = None
 
     def _end_of_late(self, chunks: list[Chunk]) -> None:
         if self._decoder.finish_reason:

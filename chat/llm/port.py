@@ -152,7 +152,8 @@ class Model(Protocol):
         model: its name; empty for that of the settings. whole_s: how long the answer may take; None for theirs.
         Iterating yields what each read of the network brought, as one tuple, so that tokens that arrive
         together cost one wake-up. The last tuple ends with `Ended`. Raises ModelError on entering or while
-        iterating. Leaving the context, by any way, closes the upstream connection at once.
+        iterating, which is for the task that entered. Leaving the context, by any way, closes the upstream
+        connection at once.
         """
         ...
 
