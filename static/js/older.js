@@ -37,13 +37,23 @@ document.addEventListener("htmx:wsAfterMessage", (event) => {
   if (event.detail.message.includes('id="older"')) watch();
 });
 
-function nextPage() {
-  return new Promise((resolve) => {
-    document.addEventListener("htmx:afterSettle", () => resolve(true), { once: true });
-    document.addEventListener("htmx:sendError", () => resolve(false), { once: true });
-    document.addEventListener("htmx:responseError", () => resolve(false), { once: true });
-    older().click();
+// Ends with the request itself: its button, and with it htmx's events, may have left the page by then.
+let underWay = null;
+document.addEventListener("htmx:beforeSend", (event) => {
+  const { elt, xhr } = event.detail;
+  if (!elt.closest("#older")) return;
+  underWay = new Promise((resolve) => {
+    // A new button can be pressed once htmx has settled.
+    xhr.addEventListener("loadend", () => setTimeout(resolve, htmx.config.defaultSettleDelay));
   });
+});
+
+/** Whether another page may follow: the old one's button has made way, for the answer or for a transcript drawn anew. */
+async function nextPage() {
+  const button = older();
+  button.click();
+  await underWay;
+  return older() !== button;
 }
 
 /** Go to the message that the address names, however far back it is. */

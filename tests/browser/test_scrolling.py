@@ -18,6 +18,10 @@ from tests.server import ServerProcess
 FROM_END = (
     "() => { const s = document.getElementById('scroller'); return s.scrollHeight - s.clientHeight - s.scrollTop; }"
 )
+IS_IN_VIEW = """id => {
+  const box = document.querySelector(`[data-message-id="${id}"]`)?.getBoundingClientRect();
+  return box && box.top > 0 && box.bottom < innerHeight;
+}"""
 PAINTS = "() => performance.getEntriesByType('paint').length"
 PARAGRAPHS = "A paragraph that takes some room on the page.\n\n" * 60
 NEAR_PX = 64
@@ -159,13 +163,39 @@ def test_an_address_of_a_message_leads_to_it_however_far_back(visitor: Visitor, 
     first = tab.page.evaluate("text => JSON.parse(text).messages[2].id", text)
     tab.page.goto(f"{tab.path}#{ids.message(UUID(first))}")
     tab.page.reload()
-    tab.until(
-        """id => {
-          const box = document.querySelector(`[data-message-id="${id}"]`)?.getBoundingClientRect();
-          return box && box.top > 0 && box.bottom < innerHeight;
-        }""",
-        first,
-    )
+    tab.until(IS_IN_VIEW, first)
+
+
+def test_a_transcript_that_is_drawn_anew_on_the_way_to_a_message_does_not_end_the_way(
+    visitor: Visitor, server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    visitor.may_lose_server = True
+    upstream.script = lambda request: (Say(text="ok"),)
+    tab = visitor.open()
+    visitor.converse(tab.conversation, (f"question {number}" for number in range(QUESTIONS)))
+    _, text = visitor.person.get(f"/c/{tab.conversation}/export.json")
+    first = tab.page.evaluate("text => JSON.parse(text).messages[2].id", text)
+    tab.load()
+    pages: list[Route] = []
+
+    def hold_the_second(route: Route) -> None:
+        pages.append(route)
+        if len(pages) != 2:
+            route.continue_()
+
+    tab.page.route("**/older/**", hold_the_second)
+    tab.page.evaluate("name => { location.hash = name; }", ids.message(UUID(first)))
+    tab.expect_count(tab.articles(), 100)
+    tab.until("() => document.querySelector('#older .htmx-request') !== null")
+    # As after an absence in which more was said than the page shows.
+    tab.root.evaluate("root => { root.dataset.seq = '1'; }")
+    server.kill()
+    tab.expect_connection("offline")
+    server.start()
+    tab.expect_connection("online")
+    tab.expect_count(tab.articles(), 50)
+    pages[1].continue_()
+    tab.until(IS_IN_VIEW, first)
 
 
 def test_the_first_paint_shows_the_end_and_no_time_of_another_zone(
