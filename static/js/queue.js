@@ -1,27 +1,39 @@
-/* Editing and moving queued messages. Knows: the tray's markup, which item this tab edits. Must not know: how the tray is
-   brought up to date (the open editor is left alone then), or what the server does with the order. */
+/* Editing and moving queued messages. Knows: the tray's markup, which item this tab edits, what was saved. Must not know: how
+   the tray is brought up to date (the open editor is left alone then), or what the server does with the order.
 
-import { focusComposer, onFrame, queue } from "./page.js";
+   What was saved is kept until the tray or the transcript shows it, so that a reload without a connection loses nothing. */
+
+import * as kept from "./kept.js";
 import { strand } from "./outbox.js";
-import { send } from "./socket.js";
+import { conversationId, focusComposer, messages, onFrame, queue } from "./page.js";
+import { isOnline, send } from "./socket.js";
 
 const blank = document.getElementById("queue-editor").content.firstElementChild;
-const REMEMBERED = "agentsite.editing";
+const REMEMBERED = `agentsite.editing.${conversationId}`;
 const GONE = "This message left the queue while you were editing it.";
-// Saved here and not yet seen in the tray, by id: the server may refuse it.
+const PREFIX = `edit.${conversationId}.`;
+// By id: the server may not have heard of it, or may refuse it.
 const saved = new Map();
 
 const itemOf = (element) => element.closest("[data-queued-id]");
 const itemWith = (id) => queue().querySelector(`[data-queued-id="${CSS.escape(id)}"]`);
-const textOf = (item) => item.querySelector(".item-text").textContent;
+const textIn = (item) => item.querySelector(".item-text");
+const textOf = (item) => textIn(item).textContent;
 const editors = () => document.querySelectorAll("form.editor");
 
-function remember(id, text) {
+function remember(item, text) {
   try {
-    if (id) sessionStorage.setItem(REMEMBERED, JSON.stringify({ id, text }));
-    else sessionStorage.removeItem(REMEMBERED);
+    sessionStorage.setItem(REMEMBERED, JSON.stringify({ id: item.dataset.queuedId, text, before: textOf(item) }));
   } catch {
     // Then a reload asks for the edit to be begun again.
+  }
+}
+
+function forgetOpen() {
+  try {
+    sessionStorage.removeItem(REMEMBERED);
+  } catch {
+    // Nothing was kept, then.
   }
 }
 
@@ -35,7 +47,7 @@ function open(item, { text = textOf(item), takesFocus = true } = {}) {
   editor.elements[0].value = text;
   item.setAttribute("data-local-editing", "");
   item.querySelector(".item-body").append(editor);
-  remember(id, text);
+  remember(item, text);
   if (!takesFocus) return;
   editor.elements[0].focus();
   editor.elements[0].setSelectionRange(text.length, text.length);
@@ -45,14 +57,15 @@ function open(item, { text = textOf(item), takesFocus = true } = {}) {
 function shut(editor) {
   itemOf(editor).removeAttribute("data-local-editing");
   editor.remove();
-  remember(null);
+  forgetOpen();
 }
 
 /** Leave the item as it was. */
 function close(editor) {
   const id = itemOf(editor).dataset.queuedId;
   shut(editor);
-  send({ type: "queue_hold", id, held: false });
+  // What was saved without a connection lets it go when it arrives, and not before.
+  if (isOnline() || !saved.has(id)) send({ type: "queue_hold", id, held: false });
 }
 
 function save(editor) {
@@ -63,11 +76,38 @@ function save(editor) {
     close(editor);
   } else {
     shut(editor);
-    item.querySelector(".item-text").textContent = content;
+    textIn(item).textContent = content;
     saved.set(id, content);
-    send({ type: "queue_edit", id, content });
+    kept.write(PREFIX + id, content);
+    if (isOnline()) send({ type: "queue_edit", id, content });
   }
 }
+
+function forget(id) {
+  saved.delete(id);
+  kept.remove(PREFIX + id);
+}
+
+function giveBack(id, content) {
+  forget(id);
+  strand(content, GONE);
+}
+
+/** Whether it arrived, as the server has just told. */
+function isDone(id, content) {
+  const item = itemWith(id);
+  const place = item ? textIn(item) : messages.querySelector(`[data-message-id="${CSS.escape(id)}"] .content`);
+  return place?.textContent === content;
+}
+
+// The first frame of a connection holds the whole tray.
+document.addEventListener("agentsite:online", () => {
+  for (const [id, content] of saved) {
+    if (isDone(id, content)) forget(id);
+    else if (itemWith(id)) send({ type: "queue_edit", id, content });
+    else giveBack(id, content);
+  }
+});
 
 /** Bring the last queued message back for editing. Whether there is one. */
 export function editLast() {
@@ -95,7 +135,7 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("input", (event) => {
   const editor = event.target.closest("form.editor");
-  if (editor) remember(itemOf(editor).dataset.queuedId, event.target.value);
+  if (editor) remember(itemOf(editor), event.target.value);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -122,28 +162,31 @@ document.addEventListener("keydown", (event) => {
 // The item that was being edited is not in the tray any more: its text must not go with it.
 document.addEventListener("agentsite:editing-lost", (event) => {
   const written = event.target.querySelector("form.editor textarea").value;
-  remember(null);
+  forgetOpen();
   if (written !== textOf(event.target)) strand(written, GONE);
 });
 
 onFrame((frame) => {
   for (const [id, content] of saved) {
-    const item = itemWith(id);
-    if (frame.includes(`data-ref="${id}"`)) {
-      saved.delete(id);
-      strand(content, GONE);
-    } else if (frame.includes(`data-queued-id="${id}"`) && item && textOf(item) === content) {
-      saved.delete(id);
-    }
+    if (frame.includes(`data-ref="${id}"`)) giveBack(id, content);
+    else if (frame.includes(`-id="${id}"`) && isDone(id, content)) forget(id);
   }
 });
 
-// After a reload the edit goes on where it was.
+for (const key of kept.keys(PREFIX)) {
+  const id = key.slice(PREFIX.length);
+  const item = itemWith(id);
+  saved.set(id, kept.read(key));
+  if (item) textIn(item).textContent = saved.get(id);
+}
+
+// After a reload the edit goes on where it was, also one that the server never heard of.
 try {
-  const { id, text } = JSON.parse(sessionStorage.getItem(REMEMBERED)) ?? {};
+  const { id, text, before } = JSON.parse(sessionStorage.getItem(REMEMBERED)) ?? {};
   const item = id && itemWith(id);
-  if (item?.dataset.edited === "true") open(item, { text, takesFocus: false });
-  else if (id) remember(null);
+  forgetOpen();
+  if (item) open(item, { text, takesFocus: false });
+  else if (text !== before) strand(text, GONE);
 } catch {
   // Nothing was kept.
 }

@@ -9,8 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from chat.llm.scripted import ScriptedServer, start_in_thread
+from chat.llm.scripted_steps import Gate
 from tests.browser import chromium
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Tab, Visitor
+from tests.browser.writing import busy_until
 from tests.server import ServerProcess
 
 # Few, so that a test can fill the queue.
@@ -97,3 +99,20 @@ def arrive(chrome: Browser) -> Iterator[Arrive]:
 def visitor(arrive: Arrive, server: ServerProcess, upstream: ScriptedServer) -> Visitor:
     """Somebody new, on a site whose answers the test scripts with `upstream`."""
     return arrive(server)
+
+
+@pytest.fixture
+def gate(upstream: ScriptedServer) -> Gate:
+    """Ends the answer to "busy"."""
+    gate = Gate()
+    upstream.script = busy_until(gate)
+    return gate
+
+
+@pytest.fixture
+def busy(visitor: Visitor, gate: Gate) -> Tab:
+    """A tab on a conversation in which an answer streams."""
+    tab = visitor.open()
+    tab.say("busy")
+    tab.until("() => document.querySelector('[data-role=assistant] .content')?.textContent.includes('I am')")
+    return tab

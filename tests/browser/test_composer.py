@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from chat.llm.scripted import ScriptedServer
-from chat.llm.scripted_steps import FailStream, Gate, Refuse, Say, Script, ScriptedRequest, Step, Wait
+from chat.llm.scripted_steps import FailStream, Gate, Refuse, Say, Step, Wait
 from tests.browser.conftest import QUEUE_MAX_MESSAGES
 from tests.browser.visitor import Tab, Visitor
 from tests.browser.writing import chunk
 from tests.server import ServerProcess
 
 LIMIT_CHARACTERS = 32_000
-
-
-def busy_until(gate: Gate) -> Script:
-    """A model that answers "busy" until the gate opens, and anything else at once."""
-
-    def script(request: ScriptedRequest) -> Sequence[Step]:
-        if request.last_user_text == "busy":
-            return chunk("I am"), Wait(gate=gate), chunk(" done.")
-        return (Say(text=f"re: {request.last_user_text}"),)
-
-    return script
-
-
-@pytest.fixture
-def gate(upstream: ScriptedServer) -> Gate:
-    """Ends the answer to "busy"."""
-    gate = Gate()
-    upstream.script = busy_until(gate)
-    return gate
-
-
-@pytest.fixture
-def busy(visitor: Visitor, gate: Gate) -> Tab:
-    """A tab on a conversation in which an answer streams."""
-    tab = visitor.open()
-    tab.say("busy")
-    tab.until("() => document.querySelector('[data-role=assistant] .content')?.textContent.includes('I am')")
-    return tab
 
 
 @contextmanager
@@ -292,46 +262,6 @@ def test_the_limit_is_counted_in_characters_and_nothing_is_cut(
     assert len(tab.articles("user").locator(".content").inner_text()) == LIMIT_CHARACTERS
     tab.composer.fill("short")
     assert length.inner_text() == ""
-
-
-def test_up_in_an_empty_composer_fetches_the_last_queued_message(busy: Tab, gate: Gate) -> None:
-    busy.say("first")
-    busy.say("last")
-    busy.expect_queue("first", "last")
-    busy.composer.fill("not empty")
-    busy.composer.press("ArrowUp")
-    assert busy.page.locator("form.editor").count() == 0
-    busy.composer.fill("")
-    busy.composer.press("ArrowUp")
-    editor = busy.page.get_by_role("textbox", name="Edit queued message")
-    assert editor.input_value() == "last"
-    busy.until("() => document.querySelector('[data-queued-id]:last-child').dataset.edited === 'true'")
-    gate.open()
-    busy.expect_texts("assistant", "I am done.", "re: first")
-    # Held as long as it is open.
-    busy.expect_queue("last")
-    editor.fill("last, edited")
-    editor.press("Enter")
-    busy.expect_texts("user", "busy", "first", "last, edited")
-    busy.expect_phase("idle")
-    assert busy.is_focused
-
-
-def test_what_was_written_in_one_editor_is_kept_when_another_is_opened(busy: Tab, gate: Gate) -> None:
-    busy.say("first")
-    busy.say("last")
-    busy.expect_queue("first", "last")
-    editor = busy.page.get_by_role("textbox", name="Edit queued message")
-    busy.control("last", "edit").click()
-    editor.fill("last, edited")
-    busy.control("first", "edit").click()
-    busy.expect_queue("first", "last, edited")
-    assert editor.input_value() == "first"
-    gate.open()
-    busy.expect_texts("assistant", "I am done.")
-    # Both wait: the one for its editor, the other for its turn.
-    editor.press("Escape")
-    busy.expect_texts("user", "busy", "first", "last, edited")
 
 
 def test_control_enter_steers_and_escape_stops_and_enter_resumes(

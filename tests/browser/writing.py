@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from chat.llm.scripted_steps import Pause, Raw, Step, Wire
+from chat.llm.scripted_steps import Gate, Pause, Raw, Say, Script, ScriptedRequest, Step, Wait, Wire
 
 WIRE = Wire(number=0, model="scripted", created_s=0)
 # Long enough for the site to draw each piece by itself, most of the time.
@@ -31,3 +31,14 @@ def torn(text: str, seed: int, *, longest: int = 30) -> Iterator[str]:
         length = random.randint(1, longest)
         yield text[:length]
         text = text[length:]
+
+
+def busy_until(gate: Gate) -> Script:
+    """A model that answers "busy" until the gate opens, and anything else at once."""
+
+    def script(request: ScriptedRequest) -> Sequence[Step]:
+        if request.last_user_text == "busy":
+            return chunk("I am"), Wait(gate=gate), chunk(" done.")
+        return (Say(text=f"re: {request.last_user_text}"),)
+
+    return script

@@ -1,0 +1,138 @@
+"""Editing what waits in the queue: what is being edited is not sent, and what was written is not lost."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Locator
+
+from chat.llm.scripted_steps import Gate
+from tests.browser.visitor import Tab, Visitor
+from tests.server import ServerProcess
+
+
+@pytest.fixture
+def away(visitor: Visitor, busy: Tab, server: ServerProcess) -> Tab:
+    """A tab with one message in its queue, without a connection."""
+    visitor.may_lose_server = True
+    busy.say("waiting")
+    busy.expect_queue("waiting")
+    server.kill()
+    busy.expect_connection("offline")
+    return busy
+
+
+def editor_of(tab: Tab) -> Locator:
+    return tab.page.get_by_role("textbox", name="Edit queued message")
+
+
+def leave(tab: Tab, server: ServerProcess) -> None:
+    """Close the page before it is connected again; the server comes back."""
+    tab.page.goto("about:blank")
+    server.start()
+
+
+def empty_the_queue(visitor: Visitor, conversation: str) -> None:
+    """As a program does."""
+    elsewhere = visitor.open()
+    elsewhere.page.evaluate(
+        """(path) => new Promise((done) => {
+          const socket = new WebSocket(path);
+          const frames = [];
+          socket.onmessage = ({ data }) => {
+            if (frames.push(data) === 1) socket.send('{"type": "queue_clear"}');
+            if (JSON.parse(data).queue?.length === 0) done();
+          };
+        })""",
+        f"/ws/c/{conversation}/?format=json",
+    )
+
+
+def test_up_in_an_empty_composer_fetches_the_last_queued_message(busy: Tab, gate: Gate) -> None:
+    busy.say("first")
+    busy.say("last")
+    busy.expect_queue("first", "last")
+    busy.composer.fill("not empty")
+    busy.composer.press("ArrowUp")
+    assert busy.page.locator("form.editor").count() == 0
+    busy.composer.fill("")
+    busy.composer.press("ArrowUp")
+    editor = busy.page.get_by_role("textbox", name="Edit queued message")
+    assert editor.input_value() == "last"
+    busy.until("() => document.querySelector('[data-queued-id]:last-child').dataset.edited === 'true'")
+    gate.open()
+    busy.expect_texts("assistant", "I am done.", "re: first")
+    # Held as long as it is open.
+    busy.expect_queue("last")
+    editor.fill("last, edited")
+    editor.press("Enter")
+    busy.expect_texts("user", "busy", "first", "last, edited")
+    busy.expect_phase("idle")
+    assert busy.is_focused
+
+
+def test_what_was_written_in_one_editor_is_kept_when_another_is_opened(busy: Tab, gate: Gate) -> None:
+    busy.say("first")
+    busy.say("last")
+    busy.expect_queue("first", "last")
+    editor = busy.page.get_by_role("textbox", name="Edit queued message")
+    busy.control("last", "edit").click()
+    editor.fill("last, edited")
+    busy.control("first", "edit").click()
+    busy.expect_queue("first", "last, edited")
+    assert editor.input_value() == "first"
+    gate.open()
+    busy.expect_texts("assistant", "I am done.")
+    # Both wait: the one for its editor, the other for its turn.
+    editor.press("Escape")
+    busy.expect_texts("user", "busy", "first", "last, edited")
+
+
+def test_an_edit_that_was_saved_without_a_connection_survives_a_reload(
+    away: Tab, server: ServerProcess, gate: Gate
+) -> None:
+    away.control("waiting", "edit").click()
+    editor_of(away).fill("waiting, edited")
+    editor_of(away).press("Enter")
+    away.expect_queue("waiting, edited")
+    leave(away, server)
+    away.load()
+    away.expect_queue("waiting, edited")
+    gate.open()
+    away.expect_texts("user", "busy", "waiting, edited")
+    away.expect_phase("idle")
+    assert away.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('edit.'))") == []
+
+
+def test_an_editor_that_was_opened_without_a_connection_survives_a_reload(
+    away: Tab, server: ServerProcess, gate: Gate
+) -> None:
+    away.control("waiting", "edit").click()
+    editor_of(away).fill("waiting, half edi")
+    leave(away, server)
+    away.load()
+    assert editor_of(away).input_value() == "waiting, half edi"
+    gate.open()
+    away.expect_texts("assistant", "I am done.")
+    away.expect_queue("waiting")
+    editor_of(away).press("Enter")
+    away.expect_texts("user", "busy", "waiting, half edi")
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_an_edit_of_what_has_left_the_queue_meanwhile_comes_back(
+    visitor: Visitor, away: Tab, server: ServerProcess, is_saved: bool
+) -> None:
+    away.control("waiting", "edit").click()
+    editor_of(away).fill("waiting, edited")
+    if is_saved:
+        editor_of(away).press("Enter")
+    leave(away, server)
+    empty_the_queue(visitor, away.conversation)
+    away.load()
+    away.until(
+        """() => {
+          const places = document.querySelectorAll("#unsent .item-text, #composer textarea");
+          return [...places].some((place) => (place.value ?? place.textContent) === "waiting, edited");
+        }"""
+    )
+    away.expect_queue()
