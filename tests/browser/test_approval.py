@@ -191,3 +191,20 @@ def test_on_a_low_screen_the_editor_and_the_composer_are_in_view_whatever_is_que
     tab.page.set_viewport_size({"width": 320, "height": 256})
     expect(tab.page.locator("#composer")).to_be_in_viewport(ratio=1)
     expect(tab.page.get_by_role("button", name="Resume")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("command", ["rm -rf reports", COMMAND])
+@pytest.mark.parametrize(("width", "height"), [(640, 400), (844, 390), (360, 640)])
+def test_what_would_run_is_in_view_before_the_buttons(
+    visitor: Visitor, upstream: ScriptedServer, command: str, width: int, height: int
+) -> None:
+    upstream.script = calls(command)
+    tab = visitor.open()
+    tab.page.set_viewport_size({"width": width, "height": height})
+    tab.say("Run it, please")
+    tab.expect_phase("awaiting_approval")
+    what_runs = card(tab).locator(".call-arguments code")
+    expect(what_runs).to_be_in_viewport(ratio=0.9)
+    tab.say("one that waits")
+    tab.expect_queue("one that waits")
+    expect(what_runs).to_be_in_viewport(ratio=0.9)
