@@ -15,6 +15,9 @@ from playwright.sync_api import FilePayload, Locator, expect
 
 from tests.browser.visitor import Tab
 
+# Where the composer says why nothing was sent.
+NUDGE = "#length"
+
 # Builds what the browser builds from a drag or from the clipboard, and lets it happen.
 TRANSFER = """([kind, files, text]) => {
   const transfer = new DataTransfer();
@@ -85,3 +88,8 @@ def expect_ready(tab: Tab, *names: str) -> None:
     """Wait until exactly these files are there and uploaded."""
     expect(chips(tab, "ready").locator(".file-name")).to_have_text(list(names))
     expect(chips(tab)).to_have_count(len(names))
+
+
+def attached(tab: Tab) -> list[str]:
+    """The names of the files on the user's messages."""
+    return tab.articles("user").locator(".attached .file-name").all_text_contents()
