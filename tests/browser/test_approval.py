@@ -193,6 +193,15 @@ def test_on_a_low_screen_the_editor_and_the_composer_are_in_view_whatever_is_que
     expect(tab.page.get_by_role("button", name="Resume")).to_be_in_viewport(ratio=1)
 
 
+def test_no_line_of_what_would_run_goes_on_out_of_sight(visitor: Visitor, upstream: ScriptedServer) -> None:
+    upstream.script = calls(f"echo all is well{' ' * 200}; rm -rf reports")
+    tab = visitor.open()
+    tab.say("Run it, please")
+    tab.expect_phase("awaiting_approval")
+    code = card(tab).locator(".call-arguments pre")
+    assert code.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
 @pytest.mark.parametrize("command", ["rm -rf reports", COMMAND])
 @pytest.mark.parametrize(("width", "height"), [(640, 400), (844, 390), (360, 640)])
 def test_what_would_run_is_in_view_before_the_buttons(
