@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from chat.llm.scripted import ScriptedServer
 from chat.llm.scripted_steps import FailStream, Gate, Refuse, Say, ScriptedRequest, Step, Wait
@@ -243,6 +243,31 @@ def test_where_rest_is_asked_for_nothing_moves(
         )
         == 0
     )
+
+
+def test_states_are_seen_without_any_colours_of_the_page(
+    arrive: Callable[..., Visitor], server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    upstream.script = script
+    visitor = arrive(server, forced_colors="active")
+    tab = visitor.open()
+    tab.say("hold")
+    tab.expect_phase("generating")
+    entry = f'#conversations [id="c-{tab.conversation}"]'
+    expect(tab.page.locator(f"{entry} .dot")).to_be_visible()
+    for mark in (".lamp", f"{entry} .dot"):
+        assert is_painted(tab.page.locator(mark)), f"nothing is seen of {mark}"
+    outline = "element => getComputedStyle(element).outlineStyle"
+    assert tab.page.locator(entry).evaluate(outline) == "solid"
+    tab.page.locator(".account").click()
+    assert tab.page.locator(".themes :checked + span").evaluate(outline) == "solid"
+
+
+def is_painted(place: Locator) -> bool:
+    """Whether it looks otherwise than nothing at all."""
+    seen = place.screenshot(animations="disabled")
+    place.evaluate("element => { element.style.opacity = '0'; }")
+    return seen != place.screenshot(animations="disabled")
 
 
 def test_nothing_scrolls_sideways_on_a_narrow_page(
