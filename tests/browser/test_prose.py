@@ -77,6 +77,15 @@ def test_what_is_written_from_right_to_left_has_its_marks_on_the_right(
     expect_marks_on_the_right()
 
 
+def test_a_table_whose_first_head_is_written_from_right_to_left_begins_on_the_right(
+    visitor: Visitor, upstream: ScriptedServer
+) -> None:
+    tab = answered(visitor, upstream, "שלום\n\n| א | ב |\n|--|--|\n| ג | ד |\n")
+    first, second = tab.answer.locator("th").all()
+    assert box(first)["x"] > box(second)["x"]
+    assert box(first)["x"] + box(first)["width"] > box(tab.answer)["x"] + box(tab.answer)["width"] - 2
+
+
 ALIGNED = "\\begin{aligned} a &= b \\\\ aaa + b &= c + d \\end{aligned}"
 CASES = "\\begin{cases} x & \\text{if it is so} \\\\ x + y + z & \\text{else} \\end{cases}"
 GATHERED = "\\begin{gathered} a = b \\\\ a + b + c = d \\end{gathered}"
