@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 from chat.llm.scripted_steps import Gate
 from tests.browser.visitor import Tab, Visitor
@@ -85,6 +85,18 @@ def test_what_was_written_in_one_editor_is_kept_when_another_is_opened(busy: Tab
     # Both wait: the one for its editor, the other for its turn.
     editor.press("Escape")
     busy.expect_texts("user", "busy", "first", "last, edited")
+
+
+def test_on_a_low_screen_an_editor_shows_its_buttons(busy: Tab, gate: Gate) -> None:
+    busy.page.set_viewport_size({"width": 640, "height": 400})
+    for text in ("one", "two", "three"):
+        busy.say(text)
+    busy.expect_queue("one", "two", "three")
+    busy.composer.press("ArrowUp")
+    expect(editor_of(busy)).to_be_in_viewport(ratio=1)
+    expect(busy.page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport(ratio=1)
+    expect(busy.composer).to_be_in_viewport(ratio=1)
+    gate.open()
 
 
 def test_an_edit_that_was_saved_without_a_connection_survives_a_reload(
