@@ -3,28 +3,18 @@
 
 import { hasFiles, putBackFiles, takeFiles, whyNot } from "./attachments.js";
 import * as kept from "./kept.js";
+import { room } from "./length.js";
 import { onReturn, post } from "./outbox.js";
 import { composer, composerText as text, conversationId, focusComposer, isBusy, isQueueHeld } from "./page.js";
 import { editLast } from "./queue.js";
 import { toBottom } from "./scroll.js";
 import { send } from "./socket.js";
 
-const LIMIT_CHARACTERS = 32_000;
-const COUNT_FROM_CHARACTERS = 31_000;
 const DRAFT = `draft.${conversationId}`;
 const length = document.getElementById("length");
 const canGrowItself = CSS.supports("field-sizing", "content");
 // Whether what is in the composer was written in this tab; a background tab, too, thinks that it has the focus.
 let isOwn = false;
-
-/** Characters as the server counts them: code points. Never more than UTF-16 units, which cost nothing to count. */
-function characters(value) {
-  return value.length < COUNT_FROM_CHARACTERS ? value.length : [...value].length;
-}
-
-function inWords(count) {
-  return `${count.toLocaleString("en")} ${count === 1 ? "character" : "characters"}`;
-}
 
 function grow() {
   if (canGrowItself) return;
@@ -33,13 +23,8 @@ function grow() {
 }
 
 function count() {
-  const left = LIMIT_CHARACTERS - characters(text.value);
-  const isLong = left <= LIMIT_CHARACTERS - COUNT_FROM_CHARACTERS;
-  const words =
-    left < 0
-      ? `${inWords(-left)} too long: a message has at most ${LIMIT_CHARACTERS.toLocaleString("en")}.`
-      : `${inWords(left)} left`;
-  length.textContent = isLong ? words : "";
+  const { left, words } = room(text.value);
+  length.textContent = words;
   composer.toggleAttribute("data-too-long", left < 0);
   text.setAttribute("aria-invalid", String(left < 0));
   return left >= 0;

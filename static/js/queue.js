@@ -1,9 +1,10 @@
 /* Editing and moving queued messages. Knows: the tray's markup, which item this tab edits, what was saved. Must not know: how
-   the tray is brought up to date (the open editor is left alone then), or what the server does with the order.
+   the tray is brought up to date (the open editor is left alone then).
 
    What was saved is kept until the tray or the transcript shows it, so that a reload without a connection loses nothing. */
 
 import * as kept from "./kept.js";
+import { room } from "./length.js";
 import { strand } from "./outbox.js";
 import { conversationId, focusComposer, messages, onFrame, queue } from "./page.js";
 import { isOnline, send } from "./socket.js";
@@ -37,8 +38,16 @@ function forgetOpen() {
   }
 }
 
+/** Whether it can be saved; says why not. */
+function fits(editor) {
+  const [field] = editor.elements;
+  const { left, words } = room(field.value);
+  field.setCustomValidity(left < 0 ? words : "");
+  return field.reportValidity();
+}
+
 function open(item, { text = textOf(item), takesFocus = true } = {}) {
-  if (item.querySelector("form.editor")) return;
+  if (item.querySelector("form.editor") || ![...editors()].every(fits)) return;
   const id = item.dataset.queuedId;
   if (item.dataset.edited !== "true") send({ type: "queue_hold", id, held: true });
   // One is open at a time; what was written in the other is not lost, and nothing is sent in between.
@@ -74,7 +83,7 @@ function save(editor) {
   const content = editor.elements[0].value;
   if (content.trim() === "" || content === textOf(item)) {
     close(editor);
-  } else {
+  } else if (fits(editor)) {
     shut(editor);
     textIn(item).textContent = content;
     saved.set(id, content);
@@ -109,6 +118,12 @@ document.addEventListener("agentsite:online", () => {
   }
 });
 
+/** Save, and go back to where one writes. */
+function leave(editor) {
+  save(editor);
+  if (!editor.isConnected) focusComposer();
+}
+
 /** Bring the last queued message back for editing. Whether there is one. */
 export function editLast() {
   const items = queue().querySelectorAll("[data-queued-id]");
@@ -129,13 +144,14 @@ document.addEventListener("click", (event) => {
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form.editor")) return;
   event.preventDefault();
-  save(event.target);
-  focusComposer();
+  leave(event.target);
 });
 
 document.addEventListener("input", (event) => {
   const editor = event.target.closest("form.editor");
-  if (editor) remember(itemOf(editor), event.target.value);
+  if (!editor) return;
+  event.target.setCustomValidity("");
+  remember(itemOf(editor), event.target.value);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -143,8 +159,7 @@ document.addEventListener("keydown", (event) => {
   if (editor && event.target.matches("textarea") && !event.isComposing && event.keyCode !== 229) {
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();
-      save(editor);
-      focusComposer();
+      leave(editor);
     } else if (event.key === "Escape") {
       // Not also Stop.
       event.preventDefault();

@@ -87,6 +87,25 @@ def test_what_was_written_in_one_editor_is_kept_when_another_is_opened(busy: Tab
     busy.expect_texts("user", "busy", "first", "last, edited")
 
 
+def test_an_edit_that_is_too_long_is_not_sent_and_says_so(busy: Tab, gate: Gate) -> None:
+    busy.say("first")
+    busy.say("last")
+    busy.expect_queue("first", "last")
+    busy.control("last", "edit").click()
+    editor = editor_of(busy)
+    editor.fill("x" * 32_001)
+    editor.press("Enter")
+    assert editor.evaluate("field => field.validationMessage").startswith("1 character too long")
+    # It stays open, also when another one is wanted.
+    busy.control("first", "edit").click()
+    assert len(editor.input_value()) == 32_001
+    editor.press("Backspace")
+    editor.press("Enter")
+    busy.expect_queue("first", "x" * 32_000)
+    expect(busy.page.locator("#notices")).to_be_empty()
+    gate.open()
+
+
 def test_on_a_low_screen_an_editor_shows_its_buttons(busy: Tab, gate: Gate) -> None:
     busy.page.set_viewport_size({"width": 640, "height": 400})
     for text in ("one", "two", "three"):
