@@ -5,7 +5,7 @@
    one; every tab on the conversation shows the same. */
 
 import * as kept from "./kept.js";
-import { composerText, conversation, conversationId, focusComposer, tell } from "./page.js";
+import { composerText, conversation, conversationId, focusComposer, speak, tell } from "./page.js";
 
 const PREFIX = `file.${conversationId}.`;
 const UNREACHABLE = "The server can’t be reached.";
@@ -33,9 +33,6 @@ function sizeWords(bytes) {
 
 const inState = (...states) => entries.filter((entry) => states.includes(entry.state));
 const ready = () => inState("ready");
-const speak = (words) => {
-  document.getElementById("spoken").textContent = words;
-};
 
 /** Why the files can't go now, in words; empty when they can. */
 export function whyNot() {

@@ -26,6 +26,11 @@ export function tell(words) {
   document.getElementById("notices").append(notice);
 }
 
+/** Something for those alone who hear the page. */
+export function speak(words) {
+  document.getElementById("spoken").textContent = words;
+}
+
 /** Calls back after each frame of the socket was swapped in, with its text. */
 export function onFrame(callback) {
   document.addEventListener("htmx:wsAfterMessage", (event) => callback(event.detail.message));

@@ -1,4 +1,4 @@
-/* Editing and moving queued messages. Knows: the tray's markup, which item this tab edits, what was saved. Must not know: how
+/* Editing queued messages. Knows: the tray's markup, which item this tab edits, what was saved. Must not know: how
    the tray is brought up to date (the open editor is left alone then).
 
    What was saved is kept until the tray or the transcript shows it, so that a reload without a connection loses nothing. */
@@ -166,12 +166,7 @@ document.addEventListener("keydown", (event) => {
       close(editor);
       focusComposer();
     }
-    return;
   }
-  const step = { ArrowUp: "up", ArrowDown: "down" }[event.key];
-  if (!step || event.target.dataset.action !== "grip") return;
-  event.preventDefault();
-  itemOf(event.target).querySelector(`[data-action=${step}]`).click();
 });
 
 // The item that was being edited is not in the tray any more: its text must not go with it.

@@ -1,7 +1,7 @@
-/* Moving queued messages with a mouse, a pen or a finger. Knows: the tray's rows and where the pointer is.
-   Must not know: what the items say. The order itself changes when the server says so. */
+/* Moving queued messages with a mouse, a pen, a finger or the keys. Knows: the tray's rows, where the pointer is, and where
+   the keys have sent an item. Must not know: how they are edited. The order itself changes when the server says so. */
 
-import { queue } from "./page.js";
+import { onFrame, queue, speak } from "./page.js";
 import { send } from "./socket.js";
 
 let drag = null;
@@ -54,3 +54,34 @@ document.addEventListener("pointerup", () => {
   end();
 });
 document.addEventListener("pointercancel", end);
+
+const SPOKEN_CHARACTERS = 40;
+// Where it was sent last, until the tray shows it there: keys may come faster than the server's word.
+let going = null;
+
+const placeOf = (id) => rows().findIndex((row) => row.dataset.queuedId === id);
+
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (!step || event.target.dataset.action !== "grip") return;
+  event.preventDefault();
+  const id = event.target.closest("[data-queued-id]").dataset.queuedId;
+  const position = (going?.id === id ? going.position : placeOf(id)) + step;
+  if (position < 0 || position >= rows().length) return;
+  going = { id, position };
+  send({ type: "queue_move", id, position });
+});
+
+document.addEventListener("agentsite:sent", (event) => {
+  if (event.target.matches("#queue :is([data-action=up], [data-action=down])")) going = JSON.parse(event.target.dataset.frame);
+});
+
+onFrame((frame) => {
+  if (!going || !frame.includes('id="queue"')) return;
+  const place = placeOf(going.id);
+  if (place === going.position) {
+    const text = rows()[place].querySelector(".item-text").textContent.slice(0, SPOKEN_CHARACTERS);
+    speak(`${text}: place ${place + 1} of ${rows().length}`);
+  }
+  if (place === going.position || place < 0) going = null;
+});

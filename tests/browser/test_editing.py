@@ -1,4 +1,4 @@
-"""Editing what waits in the queue: what is being edited is not sent, and what was written is not lost."""
+"""Editing and moving what waits in the queue: what is being edited is not sent, and what was written is not lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from chat.llm.scripted_steps import Gate
+from tests.browser.test_composer import frozen
 from tests.browser.visitor import Tab, Visitor
 from tests.server import ServerProcess
 
@@ -115,6 +116,24 @@ def test_on_a_low_screen_an_editor_shows_its_buttons(busy: Tab, gate: Gate) -> N
     expect(editor_of(busy)).to_be_in_viewport(ratio=1)
     expect(busy.page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport(ratio=1)
     expect(busy.composer).to_be_in_viewport(ratio=1)
+    gate.open()
+
+
+def test_keys_move_as_far_as_they_are_pressed_and_the_place_is_spoken(
+    busy: Tab, server: ServerProcess, gate: Gate
+) -> None:
+    for text in ("one", "two", "three", "four"):
+        busy.say(text)
+    busy.expect_queue("one", "two", "three", "four")
+    busy.control("one", "grip").focus()
+    with frozen(server):
+        for _ in range(3):
+            busy.page.keyboard.press("ArrowDown")
+    busy.expect_queue("two", "three", "four", "one")
+    expect(busy.page.locator("#spoken")).to_have_text("one: place 4 of 4")
+    busy.control("two", "down").press("Enter")
+    busy.expect_queue("three", "two", "four", "one")
+    expect(busy.page.locator("#spoken")).to_have_text("two: place 2 of 4")
     gate.open()
 
 
