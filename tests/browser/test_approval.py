@@ -217,3 +217,12 @@ def test_what_would_run_is_in_view_before_the_buttons(
     tab.say("one that waits")
     tab.expect_queue("one that waits")
     expect(what_runs).to_be_in_viewport(ratio=0.9)
+
+
+def test_what_was_decided_is_printed_though_it_is_folded(asked: Tab) -> None:
+    press(asked, "Reject")
+    asked.expect_phase("idle")
+    command = card(asked).locator(".call-arguments code")
+    expect(command).to_be_hidden()
+    asked.page.emulate_media(media="print")
+    expect(command).to_be_visible()
