@@ -2,7 +2,7 @@
 
    The page follows the text while the reader is at its end. Scrolling up lets go at once; coming back takes hold again. */
 
-import { onFrame } from "./page.js";
+import { focusComposer, onFrame } from "./page.js";
 
 const NEAR_PX = 64;
 const FAR_PX = 400;
@@ -89,7 +89,11 @@ onFrame((frame) => {
   drawPill(left());
 });
 
-pill.addEventListener("click", toBottom);
+pill.addEventListener("click", () => {
+  toBottom();
+  // It vanishes by what it does.
+  focusComposer();
+});
 
 // The whole transcript is drawn anew after a long absence: what the reader looks at stays where it is.
 let anchor = null;

@@ -94,6 +94,14 @@ def test_the_page_sticks_to_the_end_and_lets_go_when_the_reader_scrolls_up(tab: 
     gates[3].open()
 
 
+def test_who_goes_to_the_end_goes_on_writing(tab: Tab, gates: list[Gate]) -> None:
+    tab.composer.press_sequentially("half a ")
+    scroll_to(tab, "100")
+    tab.page.locator("#pill").click()
+    tab.page.keyboard.type("thought")
+    assert tab.composer.input_value() == "half a thought"
+
+
 def test_a_reader_who_comes_back_to_the_end_is_taken_along_again(tab: Tab, gates: list[Gate]) -> None:
     scroll_to(tab, "100")
     gates[0].open()
