@@ -8,6 +8,7 @@ const scroller = document.getElementById("scroller");
 const older = () => document.querySelector("#older button");
 
 let putBack = () => {};
+let hadFocus = false;
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const button = event.detail.requestConfig?.elt;
@@ -15,9 +16,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // The transcript may have been drawn anew since this was asked for.
   if (button.dataset.before !== messages.firstElementChild?.dataset.position) event.detail.shouldSwap = false;
   putBack = event.detail.shouldSwap ? holdPlace() : () => {};
+  hadFocus = button === document.activeElement;
 });
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.requestConfig?.elt?.dataset.before) putBack();
+  if (!event.detail.requestConfig?.elt?.dataset.before) return;
+  putBack();
+  if (hadFocus) (older() ?? scroller).focus({ preventScroll: true });
 });
 
 // Comes by itself when the reader gets near the beginning; the button stays for the keyboard.

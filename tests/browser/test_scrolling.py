@@ -161,6 +161,21 @@ def test_older_messages_load_above_without_a_jump(visitor: Visitor, upstream: Sc
     assert len(names) == len(set(names))
 
 
+def test_older_messages_leave_the_focus_where_it_is(visitor: Visitor, upstream: ScriptedServer) -> None:
+    upstream.script = lambda request: (Say(text="ok"),)
+    tab = visitor.open()
+    visitor.converse(tab.conversation, (f"question {number}" for number in range(QUESTIONS)))
+    tab.load()
+    more = tab.page.get_by_role("button", name="Older messages")
+    more.focus()
+    tab.expect_count(tab.articles(), 100)
+    expect(more).to_be_focused()
+    more.press("Enter")
+    tab.expect_count(tab.articles(), 2 * QUESTIONS)
+    # There are no more; the keys still scroll.
+    expect(tab.page.locator("#scroller")).to_be_focused()
+
+
 def test_an_address_of_a_message_leads_to_it_however_far_back(visitor: Visitor, upstream: ScriptedServer) -> None:
     upstream.script = lambda request: (Say(text="ok"),)
     conversation = visitor.person.new_conversation()
