@@ -54,6 +54,12 @@ document.addEventListener("pointerup", () => {
   end();
 });
 document.addEventListener("pointercancel", end);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !drag) return;
+  // Not also Stop.
+  event.preventDefault();
+  end();
+});
 
 const SPOKEN_CHARACTERS = 40;
 // Where it was sent last, until the tray shows it there: keys may come faster than the server's word.

@@ -119,6 +119,27 @@ def test_on_a_low_screen_an_editor_shows_its_buttons(busy: Tab, gate: Gate) -> N
     gate.open()
 
 
+def test_escape_ends_a_drag_and_nothing_else(busy: Tab, gate: Gate) -> None:
+    busy.say("one")
+    busy.say("two")
+    busy.expect_queue("one", "two")
+    grip, goal = (busy.control(text, "grip").bounding_box() for text in ("two", "one"))
+    assert grip is not None
+    assert goal is not None
+    mouse = busy.page.mouse
+    mouse.move(grip["x"] + 8, grip["y"] + 8)
+    mouse.down()
+    mouse.move(goal["x"] + 8, goal["y"] + 2, steps=3)
+    expect(busy.page.locator("[data-local-drop]")).to_have_count(1)
+    busy.page.keyboard.press("Escape")
+    expect(busy.page.locator("[data-local-drop], [data-local-dragged]")).to_have_count(0)
+    mouse.up()
+    busy.say("three")
+    busy.expect_queue("one", "two", "three")
+    assert busy.root.get_attribute("data-phase") == "generating"
+    gate.open()
+
+
 def test_keys_move_as_far_as_they_are_pressed_and_the_place_is_spoken(
     busy: Tab, server: ServerProcess, gate: Gate
 ) -> None:
