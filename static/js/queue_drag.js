@@ -86,6 +86,7 @@ onFrame((frame) => {
   if (!going || !frame.includes('id="queue"')) return;
   const place = placeOf(going.id);
   if (place === going.position) {
+    rows()[place].scrollIntoView({ block: "nearest" });
     const text = rows()[place].querySelector(".item-text").textContent.slice(0, SPOKEN_CHARACTERS);
     speak(`${text}: place ${place + 1} of ${rows().length}`);
   }

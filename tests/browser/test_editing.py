@@ -158,6 +158,22 @@ def test_keys_move_as_far_as_they_are_pressed_and_the_place_is_spoken(
     gate.open()
 
 
+def test_what_is_moved_by_keys_stays_in_sight(busy: Tab, gate: Gate) -> None:
+    busy.page.set_viewport_size({"width": 640, "height": 400})
+    for text in ("one", "two", "three"):
+        busy.say(text)
+    busy.expect_queue("one", "two", "three")
+    grip = busy.control("one", "grip")
+    grip.focus()
+    grip.press("ArrowDown")
+    busy.expect_queue("two", "one", "three")
+    busy.page.keyboard.press("ArrowDown")
+    busy.expect_queue("two", "three", "one")
+    expect(grip).to_be_focused()
+    expect(grip).to_be_in_viewport(ratio=1)
+    gate.open()
+
+
 def test_an_edit_that_was_saved_without_a_connection_survives_a_reload(
     away: Tab, server: ServerProcess, gate: Gate
 ) -> None:
