@@ -101,12 +101,13 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
   }
 });
 
-// A part that is replaced while it has the focus gives it to its successor.
+// A part that is replaced while it has the focus gives it to its successor; one that is taken away, to its neighbour.
 let focused = null;
 document.addEventListener("htmx:wsBeforeMessage", () => {
   const element = document.activeElement;
   const home = element?.closest("#messages [id], #queue [id], #queue, #conversations > li, #controls");
-  focused = home ? { element, home: home.id, sign: signOf(element) } : null;
+  const homes = home ? [home, home.nextElementSibling, home.previousElementSibling].map((one) => one?.id) : [];
+  focused = home ? { element, homes, sign: signOf(element) } : null;
 });
 document.addEventListener("htmx:wsAfterMessage", () => {
   if (!focused) return;
@@ -115,7 +116,7 @@ document.addEventListener("htmx:wsAfterMessage", () => {
     if (document.activeElement === document.body) focused.element.focus({ preventScroll: true });
     return;
   }
-  const home = document.getElementById(focused.home) ?? currentQueue();
+  const home = focused.homes.map((id) => document.getElementById(id)).find(Boolean) ?? currentQueue();
   const heirs = [...home.querySelectorAll("a, button, summary")];
   const heir = heirs.find((one) => signOf(one) === focused.sign && !one.disabled && !one.hidden);
   (heir ?? document.getElementById("message-text")).focus({ preventScroll: true });

@@ -223,3 +223,16 @@ def test_an_edit_of_what_has_left_the_queue_meanwhile_comes_back(
         }"""
     )
     away.expect_queue()
+
+
+def test_what_is_removed_by_keys_leaves_the_focus_to_its_neighbour(busy: Tab, gate: Gate) -> None:
+    for text in ("one", "two", "three"):
+        busy.say(text)
+    busy.expect_queue("one", "two", "three")
+    busy.control("two", "remove").press("Enter")
+    busy.expect_queue("one", "three")
+    expect(busy.control("three", "remove")).to_be_focused()
+    busy.page.keyboard.press("Enter")
+    busy.expect_queue("one")
+    expect(busy.control("one", "remove")).to_be_focused()
+    gate.open()
