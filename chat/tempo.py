@@ -13,10 +13,10 @@ from collections.abc import Callable
 LOOK_S = 0.1
 # The share of a core above which pauses become longer, and below which they become shorter: what is left is for those
 # who come next.
-BUSY = 0.23
+BUSY = 0.21
 FIRST_PAUSE_S = 0.004
-# Text that comes ten times a second still flows.
-LONG_PAUSE_S = 0.1
+# Text that comes nine times a second still flows.
+LONG_PAUSE_S = 0.11
 # What can't be done in time waits anyway, and waits less where more is done at once.
 FULL = 0.85
 LONGEST_PAUSE_S = 0.25
