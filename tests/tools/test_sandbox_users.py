@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from chat.tools.sandbox import install
+from chat.tools.sandbox.availability import new_user_id
 from chat.tools.sandbox.command import STAGE
 from chat.tools.sandbox.proctree import is_running
 from tests.tools.places import until
@@ -75,6 +77,7 @@ async def test_everything_dies_with_a_server_that_is_killed(tmp_path: Path, path
 import asyncio, os
 from pathlib import Path
 from chat.tools.sandbox import install
+from chat.tools.sandbox.availability import new_user_id
 from chat.tools.sandbox.pool import Sandbox
 from chat.tools.sandbox.values import SandboxSettings
 async def main():
@@ -99,3 +102,15 @@ asyncio.run(main())
     server.kill()
     await server.wait()
     await until(lambda: not any(is_running(pid) for pid in members))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user becomes nobody else")
+def test_no_two_servers_of_a_machine_become_the_same_user() -> None:
+    first = new_user_id(frozenset())
+    assert first is not None
+    elsewhere = subprocess.Popen(["sleep", "60"], user=first)
+    try:
+        assert new_user_id(frozenset()) not in (None, first)
+    finally:
+        elsewhere.kill()
+        elsewhere.wait()

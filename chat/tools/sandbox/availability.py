@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -78,10 +79,24 @@ async def find_out(venv: Path) -> Availability:
 
 
 def new_user_id(taken: frozenset[int]) -> int | None:
-    """Whom root becomes for one more sandbox; None for an ordinary user."""
+    """Whom root becomes for one more sandbox; None for an ordinary user.
+
+    Nobody whom a process of this machine is already: sandboxes of another server would count against its tasks.
+    """
     if os.getuid() != 0:
         return None
+    taken |= _users_with_processes()
     return next(number for number in range(USER_ID_FIRST, USER_ID_FIRST + USER_IDS) if number not in taken)
+
+
+def _users_with_processes() -> set[int]:
+    found = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            # It may have ended since.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found.add(entry.stat().st_uid)
+    return found
 
 
 async def _try(confinement: Confinement, venv: Path) -> Build | str:
