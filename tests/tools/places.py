@@ -18,6 +18,8 @@ from chat.tools.sandbox.pool import Sandbox
 from chat.tools.sandbox.values import MIB, Limits, Outcome, SandboxSettings
 from tests.needs import missing
 
+# Longer than anything that is waited for takes.
+FAR_S = 60
 # Small, so that an attack arrives at them soon.
 LIMITS = Limits(
     memory_max_bytes=512 * MIB,
@@ -78,6 +80,7 @@ async def run(sandbox: Sandbox, code: str, *, name: str = "talk", timeout_s: flo
 
 
 async def until(is_true: Callable[[], bool]) -> None:
-    """Wait until something outside has happened, which nobody announces. The test's own time-out ends it."""
-    while not is_true():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    """Wait until something outside has happened, which nobody announces. Raises TimeoutError where it never does."""
+    async with asyncio.timeout(FAR_S):
+        while not is_true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
