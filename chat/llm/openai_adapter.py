@@ -55,7 +55,7 @@ class OpenAIModel:
         connections_max: int = CONNECTIONS_MAX,
         dialect: Dialect = "native",
     ) -> None:
-        """api_key: empty where none is wanted. base_url: None for the SDK's default. Times in seconds.
+        """api_key: printable ASCII; empty where none is wanted. base_url: None for the SDK's default. Times in seconds.
 
         dialect: `text` for a model that can't call tools natively. Calls are understood in both forms in any case.
         """

@@ -147,11 +147,6 @@ class Answer:
 
     async def _respond(self) -> Body:
         """Send the request; returns when the head of the answer is there."""
-        if not self._key.isascii() or not self._key.isprintable():
-            raise ModelError(
-                fault=ModelFault.AUTH,
-                words="The API key holds characters that no key has. Check OPENAI_API_KEY.",
-            )
         # The SDK takes this header for itself: it returns the response before its body is read.
         headers: dict[str, str | openai.Omit] = {"X-Stainless-Raw-Response": "stream"}
         if not self._key:

@@ -7,23 +7,11 @@ import json
 import pytest
 
 from chat.core.calls import Policy
-from chat.store.reads import View
 from chat.web import exports
 from tests.core.talk import Talk, proposal
+from tests.web.viewing import view_of
 
-
-def view_of(talk: Talk) -> View:
-    return View(
-        user_id=1,
-        seq=3,
-        event_type="x",
-        state=talk.state,
-        messages=tuple(talk.ledger.messages.values()),
-        calls=tuple(talk.ledger.calls.values()),
-        has_older=False,
-        created_at_ms=1_700_000_000_123,
-        performer=None,
-    )
+CREATED_AT_MS = 1_700_000_000_123
 
 
 @pytest.fixture
@@ -40,13 +28,13 @@ def talk() -> Talk:
 
 
 def test_markdown_has_what_tools_were_asked_and_brought_and_what_waits(talk: Talk) -> None:
-    text = exports.as_markdown(view_of(talk))
+    text = exports.as_markdown(view_of(talk, created_at_ms=CREATED_AT_MS))
     assert '\n\n### do (succeeded)\n\n````json\n{"code":"```"}\n````\n\n```\nIt did.\nWell.\n```\n\n' in text
     assert "\n\n### act (proposed)\n\n```json\n{}\n```\n\n" in text
     assert text.endswith("\n\n## User (waiting)\n\nb\n")
 
 
 def test_every_time_in_json_has_one_form(talk: Talk) -> None:
-    exported = json.loads(exports.as_json(view_of(talk)))
+    exported = json.loads(exports.as_json(view_of(talk, created_at_ms=CREATED_AT_MS)))
     assert exported["created_at"] == "2023-11-14T22:13:20.123000+00:00"
     assert all(message["created_at"].endswith("+00:00") for message in exported["messages"])

@@ -14,9 +14,9 @@ from chat.core.calls import Artifact, Choice, Policy, ToolCall
 from chat.core.ids import ArtifactId
 from chat.live import LiveOutput
 from chat.rooms import Published, Room
-from chat.store.reads import View
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, ended, proposal
+from tests.web.viewing import view_of
 
 A_FILE = Artifact(artifact_id=ArtifactId(UUID(int=1)), name="plot.png", mime="image/png", size=7)
 AUTO = proposal("do", policy=Policy.AUTO)
@@ -45,18 +45,7 @@ def updated(talk: Talk, calls: tuple[ToolCall, ...] | None = None) -> dict[str, 
 
 def whole(talk: Talk) -> dict[str, Any]:
     """The first frame of a connection."""
-    view = View(
-        user_id=1,
-        seq=3,
-        event_type="x",
-        state=talk.state,
-        messages=tuple(talk.ledger.messages.values()),
-        calls=tuple(talk.ledger.calls.values()),
-        has_older=False,
-        created_at_ms=0,
-        performer=None,
-    )
-    frame: dict[str, Any] = msgspec.json.decode(JsonOut().whole(view, None))
+    frame: dict[str, Any] = msgspec.json.decode(JsonOut().whole(view_of(talk), None))
     return frame
 
 

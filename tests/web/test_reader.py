@@ -10,25 +10,11 @@ import pytest
 
 from chat.conf import Conf
 from chat.store import reads
-from chat.store.reads import View
 from chat.web.out_json import JsonOut
 from chat.web.reader import Reader
 from tests.core.talk import Talk, message_id
 from tests.test_bus import a_bus, announced, reader
-
-
-def viewed(talk: Talk, *, seq: int) -> View:
-    return View(
-        user_id=1,
-        seq=seq,
-        event_type="user_message",
-        state=talk.state,
-        messages=tuple(talk.ledger.messages.values()),
-        calls=(),
-        has_older=False,
-        created_at_ms=0,
-        performer=None,
-    )
+from tests.web.viewing import view_of
 
 
 class Client:
@@ -58,7 +44,7 @@ async def test_a_message_accepted_before_hides_nothing_that_is_still_to_come(
     client.take(await way.take())
     asked, answer = message_id("a"), talk.answer.message_id
     talk.complete("All of it.")
-    monkeypatch.setattr(reads, "view", lambda *words, **limits: viewed(talk, seq=2))
+    monkeypatch.setattr(reads, "view", lambda *words, **limits: view_of(talk, seq=2))
     repeated = replace(announced(talk, seq=1 + ahead), messages=(talk.ledger.messages[asked],))
     subscription.repeat(repeated)
     client.take(await way.take())
