@@ -44,6 +44,39 @@ class Performance(Protocol):
         ...
 
 
+class _Work:
+    """An order that was taken, and the task that performs it and then tells how it ended."""
+
+    __slots__ = ("_is_cancelled", "_is_performing", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self._is_cancelled = self._is_performing = False
+
+    def cancel(self) -> None:
+        """End what is performed, and not the word of its end. Once and no more: a second word would break off what a
+        performer does to end cleanly.
+        """
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            # A task that has not begun would end without a word.
+            if self._is_performing:
+                self.task.cancel()
+
+    def begin(self) -> None:
+        """From now on a cancel reaches the task. Raises CancelledError when one came before."""
+        if self._is_cancelled:
+            raise asyncio.CancelledError
+        self._is_performing = True
+
+    def end(self) -> None:
+        """It does no more, and what follows is not cancelled."""
+        if self._is_performing and self._is_cancelled:
+            self.task.uncancel()
+        self._is_performing = False
+
+
 class Runner:
     """Performs effects as asyncio tasks in this process.
 
@@ -58,9 +91,7 @@ class Runner:
     ) -> None:
         self._make = make
         self._report = report
-        self._owners: dict[Order, asyncio.Task[None]] = {}
-        self._performers: dict[Order, asyncio.Task[TerminalEvent]] = {}
-        self._cancelled: set[Order] = set()
+        self._works: dict[Order, _Work] = {}
         self._is_draining = False
 
     def dispatch(self, conversation_id: ConversationId, effects: tuple[Effect, ...]) -> None:
@@ -69,44 +100,37 @@ class Runner:
             match effect:
                 case CancelRun():
                     self.cancel(effect.run_id)
-                case _ if not self._is_draining and effect not in self._owners:
+                case _ if not self._is_draining and effect not in self._works:
                     self._start(conversation_id, effect)
 
     def cancel(self, run_id: RunId) -> None:
         """End what is performed for this run; without effect when that is nothing."""
-        for order in self._performers:
+        for order, work in self._works.items():
             if order.run_id == run_id:
-                self._cancel(order)
-
-    def _cancel(self, order: Order) -> None:
-        """Once and no more: a second word would break off what a performer does to end cleanly."""
-        if order not in self._cancelled:
-            self._cancelled.add(order)
-            self._performers[order].cancel()
+                work.cancel()
 
     @property
     def active(self) -> int:
         """How many effects are being performed."""
-        return len(self._owners)
+        return len(self._works)
 
     async def perform(self, conversation_id: ConversationId, order: Order) -> None:
         """Take one order, and wait until its end was told. Who waits may be cancelled; the work goes on."""
         self.dispatch(conversation_id, (order,))
-        owner = self._owners.get(order)
-        if owner is not None:
-            await asyncio.wait({owner})
+        if order in self._works:
+            await asyncio.wait({self._works[order].task})
 
     async def settle(self, *, within_s: float) -> None:
         """Until nothing is performed, or that long."""
-        if self._owners:
-            await asyncio.wait(self._owners.values(), timeout=within_s)
+        if self._works:
+            await asyncio.wait([work.task for work in self._works.values()], timeout=within_s)
 
     async def drain(self) -> None:
         """Take no more orders, end what is performed, and keep what it has for whoever takes over."""
         self._is_draining = True
-        for order in self._performers:
-            self._cancel(order)
-        await asyncio.gather(*self._owners.values(), return_exceptions=True)
+        for work in self._works.values():
+            work.cancel()
+        await asyncio.gather(*[work.task for work in self._works.values()], return_exceptions=True)
 
     def _start(self, conversation_id: ConversationId, order: Order) -> None:
         performance = self._make(conversation_id, order)
@@ -114,35 +138,34 @@ class Runner:
         # of a request, in which it would look for the database.
         context = contextvars.Context()
         context.run(logs.about, conversation=conversation_id, run=order.run_id, order=_name(order))
-        performer = asyncio.create_task(performance.perform(), name=f"perform {order.run_id}", context=context.copy())
-        owner = asyncio.create_task(
-            self._own(conversation_id, performance, performer), name=f"own {order.run_id}", context=context
+        work = self._works[order] = _Work()
+        work.task = asyncio.create_task(
+            self._own(conversation_id, work, performance), name=f"perform {order.run_id}", context=context
         )
-        self._performers[order] = performer
-        self._owners[order] = owner
-        owner.add_done_callback(lambda _: self._forget(order))
+        work.task.add_done_callback(lambda _: self._works.pop(order))
 
-    def _forget(self, order: Order) -> None:
-        del self._owners[order], self._performers[order]
-        self._cancelled.discard(order)
-
-    async def _own(
-        self,
-        conversation_id: ConversationId,
-        performance: Performance,
-        performer: asyncio.Task[TerminalEvent],
-    ) -> None:
-        await asyncio.wait({performer})
-        event: TerminalEvent | None
-        if performer.cancelled():
-            event = await self._left(performance) if self._is_draining else performance.interrupted()
-        elif fault := performer.exception():
-            logger.error("A performance crashed in conversation %s", conversation_id, exc_info=fault)
-            event = performance.crashed()
-        else:
-            event = performer.result()
+    async def _own(self, conversation_id: ConversationId, work: _Work, performance: Performance) -> None:
+        event = await self._end_of(conversation_id, work, performance)
         if event is not None:
             await self._tell(conversation_id, event)
+
+    async def _end_of(
+        self, conversation_id: ConversationId, work: _Work, performance: Performance
+    ) -> TerminalEvent | None:
+        try:
+            work.begin()
+            try:
+                return await performance.perform()
+            finally:
+                work.end()
+        except asyncio.CancelledError:
+            if work.task.cancelling():
+                # By nobody here: the loop ends.
+                raise
+        except Exception as fault:
+            logger.error("A performance crashed in conversation %s", conversation_id, exc_info=fault)
+            return performance.crashed()
+        return await self._left(performance) if self._is_draining else performance.interrupted()
 
     async def _left(self, performance: Performance) -> TerminalEvent | None:
         try:

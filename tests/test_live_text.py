@@ -10,7 +10,7 @@ import pytest
 
 from chat.core.ids import MessageId, RunId
 from chat.live import LiveText
-from chat.render.live_markdown import ALWAYS_KEPT, SHARE_KEPT, LiveMarkdown
+from chat.render.live_markdown import ALWAYS_KEPT, FLUSHES_KEPT_FOR_ONE, SHARE_KEPT, LiveMarkdown
 from chat.rooms import Room
 from tests.costs import least_ratio
 
@@ -52,13 +52,25 @@ def test_a_text_is_gone_with_its_last_reader_and_so_is_what_was_drawn_of_it() ->
         gc.enable()
 
 
+def flushed(text: LiveText, *, times: int) -> LiveMarkdown:
+    for _ in range(times):
+        text.append("and " * 40)
+        markdown = LiveMarkdown.of(text)
+    return markdown
+
+
 @pytest.mark.parametrize("length", [1_000, 100_000])
 def test_a_reader_that_is_behind_is_sent_what_it_lacks_or_all_of_it_when_that_is_much(length: int) -> None:
     text = a_text("word " * (length // 5))
-    LiveMarkdown.of(text)
-    for _ in range(40):
-        text.append("and " * 40)
-        markdown = LiveMarkdown.of(text)
+    assert flushed(text, times=40).frame(1)
+    markdown = flushed(text, times=40)
     assert len(markdown.frame(markdown.version - 1)) < 1_000
-    assert (len(markdown.frame(1)) > text.length) == (length == 1_000)
+    assert (len(markdown.frame(markdown.version - 39)) > text.length) == (length == 1_000)
     assert sum(map(len, markdown._frames)) <= max(ALWAYS_KEPT, text.length * SHARE_KEPT)
+
+
+def test_where_nobody_is_behind_little_is_kept_for_those_who_are() -> None:
+    text = a_text()
+    markdown = flushed(text, times=40)
+    assert len(markdown.frame(markdown.version - 2)) < 1_000
+    assert len(markdown._frames) == FLUSHES_KEPT_FOR_ONE

@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
+from multidict import istr
 from yarl import URL
 
 # Of a server that is far ahead so many bytes are taken at a time; more waits in aiohttp, which stops reading in time.
@@ -83,7 +84,7 @@ class Transport(httpx2.AsyncBaseTransport):
             response = await self._session.request(
                 request.method,
                 _address(request.url),
-                headers=request.headers.multi_items(),
+                headers=[_header(name, value) for name, value in request.headers.raw],
                 data=io.BytesIO(await request.aread()),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=request.extensions["timeout"]["connect"]),
@@ -224,6 +225,12 @@ class Body(httpx2.AsyncByteStream):
         if self._rest is not None:
             self._rest.cancel()
         self._response.release()
+
+
+@lru_cache(maxsize=256)
+def _header(name: bytes, value: bytes) -> tuple[istr, str]:
+    """Hardly any differs from one request to the next, and aiohttp keeps those of each until its answer has ended."""
+    return istr(name.decode("ascii")), value.decode("ascii")
 
 
 @lru_cache(maxsize=64)

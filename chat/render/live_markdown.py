@@ -12,6 +12,8 @@ from chat.render.markdown_stream import MarkdownStream, Operation
 
 # A reader that is further behind than so many flushes, or lacks more than this share of the text, gets all of it anew.
 FLUSHES_KEPT = 64
+# Where no reader was further behind yet, so few: of one that takes each flush, nobody asks for more.
+FLUSHES_KEPT_FOR_ONE = 4
 SHARE_KEPT = 1 / 4
 # Less is always kept, in characters of frames.
 ALWAYS_KEPT = 3_000
@@ -50,6 +52,7 @@ class LiveMarkdown:
         self._stream = MarkdownStream(self._article)
         self._frames: list[str] = []
         self._frames_length = 0
+        self._flushes_kept = FLUSHES_KEPT_FOR_ONE
         self._is_finished = False
         self._fed = 0
         self.version = 0
@@ -79,6 +82,7 @@ class LiveMarkdown:
         """What a page of that version needs to be of this one."""
         missing = self.version - version_shown
         if missing > len(self._frames):
+            self._flushes_kept = FLUSHES_KEPT
             return fragments.text_replaced(self._message_id, self.drawn())
         return "".join(self._frames[len(self._frames) - missing :])
 
@@ -97,6 +101,6 @@ class LiveMarkdown:
         self._frames.append(frame)
         self._frames_length += len(frame)
         most = max(ALWAYS_KEPT, self._fed * SHARE_KEPT)
-        while len(self._frames) > FLUSHES_KEPT or (self._frames_length > most and len(self._frames) > 1):
+        while len(self._frames) > self._flushes_kept or (self._frames_length > most and len(self._frames) > 1):
             self._frames_length -= len(self._frames.pop(0))
         self.version += 1

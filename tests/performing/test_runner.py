@@ -57,7 +57,7 @@ async def test_what_is_performed_inherits_nothing_of_whoever_asked_for_it(outsid
 async def test_every_task_has_a_name(outside: Outside) -> None:
     await outside.begun(order(1))
     names = {task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}}
-    assert names == {f"perform {order(1).run_id}", f"own {order(1).run_id}"}
+    assert names == {f"perform {order(1).run_id}"}
 
 
 async def test_cancelling_a_run_ends_its_performance_and_no_other(outside: Outside) -> None:
@@ -128,6 +128,16 @@ async def test_the_end_is_reported_only_when_nothing_of_it_runs_any_more(outside
     assert outside.reports == []
     performance.reluctance.set()
     assert await outside.until_reported(1) == [GenerationInterrupted]
+
+
+async def test_a_loop_that_ends_is_not_taken_for_a_stop(outside: Outside) -> None:
+    performance = await outside.begun(order(1))
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await asyncio.wait({task})
+    assert not performance.is_running
+    assert task.cancelled()
+    assert (outside.reports, outside.runner.active) == ([], 0)
 
 
 async def test_cancelling_twice_or_too_late_changes_nothing(outside: Outside) -> None:
