@@ -39,7 +39,7 @@ class Audience(Protocol):
 
 
 # So many pieces of a growing text are looked through for what is new; more are put together first.
-RECENT_PIECES = 16
+RECENT_PIECES = 8
 
 
 class _Growing:

@@ -24,12 +24,12 @@ CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 
 DETAILS = "DETAIL:"
 
 # The conversation, run and order that the current task works for: names to ids.
-_about: ContextVar[dict[str, str] | None] = ContextVar("about", default=None)
+_about: ContextVar[dict[str, object] | None] = ContextVar("about", default=None)
 
 
 def about(**ids: object) -> None:
     """From now on, lines of this task and of those that it starts are about these."""
-    _about.set((_about.get() or {}) | {name: str(value) for name, value in ids.items()})
+    _about.set((_about.get() or {}) | ids)
 
 
 class About(logging.Filter):
@@ -37,7 +37,7 @@ class About(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never leaves one out."""
-        record.about = _about.get() or {}
+        record.about = {name: str(value) for name, value in (_about.get() or {}).items()}
         return True
 
 

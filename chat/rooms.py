@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat import alarms
 from chat.bell import Bell
 from chat.core.announcement import Announcement
 from chat.core.ids import CallId, ConversationId
@@ -165,9 +166,8 @@ class Subscription:
     async def wait(self, *, not_before_s: float = 0.0) -> None:
         """Until there is something to take, and the loop's clock has come that far."""
         await self._woken.wait()
-        left_s = not_before_s - asyncio.get_running_loop().time()
-        if left_s > 0:
-            await asyncio.sleep(left_s)
+        if not_before_s > asyncio.get_running_loop().time():
+            await alarms.sleep_until(not_before_s)
         self._woken.clear()
 
     def repeat(self, announcement: Announcement) -> None:

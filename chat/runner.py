@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, assert_never
 
 from chat import logs
@@ -142,30 +143,29 @@ class Runner:
         work.task = asyncio.create_task(
             self._own(conversation_id, work, performance), name=f"perform {order.run_id}", context=context
         )
-        work.task.add_done_callback(lambda _: self._works.pop(order))
+        work.task.add_done_callback(partial(self._forget, order))
+
+    def _forget(self, order: Order, _: object) -> None:
+        del self._works[order]
 
     async def _own(self, conversation_id: ConversationId, work: _Work, performance: Performance) -> None:
-        event = await self._end_of(conversation_id, work, performance)
-        if event is not None:
-            await self._tell(conversation_id, event)
-
-    async def _end_of(
-        self, conversation_id: ConversationId, work: _Work, performance: Performance
-    ) -> TerminalEvent | None:
+        event: TerminalEvent | None
         try:
             work.begin()
             try:
-                return await performance.perform()
+                event = await performance.perform()
             finally:
                 work.end()
         except asyncio.CancelledError:
             if work.task.cancelling():
                 # By nobody here: the loop ends.
                 raise
+            event = await self._left(performance) if self._is_draining else performance.interrupted()
         except Exception as fault:
             logger.error("A performance crashed in conversation %s", conversation_id, exc_info=fault)
-            return performance.crashed()
-        return await self._left(performance) if self._is_draining else performance.interrupted()
+            event = performance.crashed()
+        if event is not None:
+            await self._tell(conversation_id, event)
 
     async def _left(self, performance: Performance) -> TerminalEvent | None:
         try:

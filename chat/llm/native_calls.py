@@ -6,7 +6,7 @@ that they come in, or what the tools are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,7 +73,7 @@ class NativeCalls:
 
     __slots__ = ("_calls", "_known", "_last", "_too_many")
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Collection[str] = ()) -> None:
         """names: of the tools that the model was told of; they tell where a name ends that comes in pieces."""
         self._known = frozenset(names)
         self._calls: list[_Growing] = []

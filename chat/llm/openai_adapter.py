@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, Literal
 
 import httpx2
@@ -37,6 +38,9 @@ CONNECTIONS_MAX: Final = 2_000
 
 # Idle connections are kept this long for the next turn: a person reads and types for about as long.
 KEEP_ALIVE_S: Final = 30.0
+
+# Answers are told of the same few tools.
+_names = lru_cache(maxsize=64)(frozenset[str])
 
 
 class OpenAIModel:
@@ -110,7 +114,7 @@ class OpenAIModel:
             request=self._body(model or self._model, messages, tools),
             key=self._key,
             limits=self._limits if whole_s is None else replace(self._limits, whole_s=whole_s),
-            decoder=AnswerDecoder(secret=self._key, tool_names=[tool.name for tool in tools]),
+            decoder=AnswerDecoder(secret=self._key, tool_names=_names(tuple(tool.name for tool in tools))),
             calls=CallFilter(CallParser(tools, ids) if tools else None, ids),
         )
 

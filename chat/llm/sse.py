@@ -7,7 +7,7 @@ answer ends. Must not know sockets, clocks, or who reads: bytes in, values out.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -181,7 +181,7 @@ class AnswerDecoder:
 
     __slots__ = ("_calls", "_characters", "_events", "_model", "_secret", "_usage", "finish_reason", "is_over", "said")
 
-    def __init__(self, *, secret: str = "", tool_names: Sequence[str] = ()) -> None:
+    def __init__(self, *, secret: str = "", tool_names: Collection[str] = ()) -> None:
         """secret: what an error's words must not repeat even if the server did.
         tool_names: what the model was told of."""
         self._events = EventDecoder()

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,6 +23,8 @@ import httpx2
 from aiohttp.client_proto import ResponseHandler
 from multidict import istr
 from yarl import URL
+
+from chat import alarms
 
 # Of a server that is far ahead so many bytes are taken at a time; more waits in aiohttp, which stops reading in time.
 PIECE_BYTES: Final = 16 * 1024
@@ -91,6 +93,8 @@ class Transport(httpx2.AsyncBaseTransport):
                 proxy=_proxy(request.url) if self._trust_env else None,
                 ssl=self._certificates(request.url),
             )
+        if type(response.content) is aiohttp.StreamReader:
+            response.content.__class__ = _Content
         body = Body(response, max_bytes=None if 200 <= response.status < 300 else MAX_REFUSAL_BYTES)
         answer = httpx2.Response(
             response.status,
@@ -165,6 +169,18 @@ def _watching() -> aiohttp.TraceConfig:
     return watching
 
 
+class _Content(aiohttp.StreamReader):
+    """What has arrived of a body. Where its chunks began and ended in HTTP means nothing here, and is not noted."""
+
+    __slots__ = ()
+
+    def begin_http_chunk_receiving(self) -> None:
+        """Called for each chunk."""
+
+    def end_http_chunk_receiving(self) -> None:
+        """Called for each chunk."""
+
+
 class Body(httpx2.AsyncByteStream):
     """The body of an answer, decompressed. What has arrived since the last piece comes as one.
 
@@ -174,8 +190,6 @@ class Body(httpx2.AsyncByteStream):
     def __init__(self, response: aiohttp.ClientResponse, *, max_bytes: int | None) -> None:
         self._response = response
         self._max_bytes = max_bytes
-        # Until it ends, nothing comes.
-        self._rest: asyncio.TimerHandle | None = None
 
     @classmethod
     def of(cls, response: httpx2.Response) -> Body:
@@ -218,12 +232,11 @@ class Body(httpx2.AsyncByteStream):
         protocol = None if connection is None else connection.protocol
         if protocol is not None and protocol.connected:
             protocol.pause_reading()
-            self._rest = asyncio.get_running_loop().call_later(seconds, _resume, protocol)
+            # The next answer on this connection is only read a little sooner by it.
+            alarms.call_at(asyncio.get_running_loop().time() + seconds, partial(_resume, protocol))
 
     async def aclose(self) -> None:
         """Let the connection be used again when the body has been read, and close it when it has not."""
-        if self._rest is not None:
-            self._rest.cancel()
         self._response.release()
 
 

@@ -140,6 +140,7 @@ class Generation:
         self._sleep = sleep
         self._sink: Sink | None = None
         self._saving: asyncio.Task[bool] | None = None
+        self._is_gone = False
         self._asked_at_s = 0.0
         self._first_token_ms: int | None = None
         self._thinking_since_ms: int | None = None
@@ -158,19 +159,11 @@ class Generation:
     async def _perform(self) -> TerminalEvent:
         attempt = 1
         while True:
-            started = GenerationStarted(
-                run_id=self._order.run_id,
-                generation_no=self._order.generation_no,
-                attempt=attempt,
-                at_ms=now_ms(),
-            )
-            happened = await self._outside.report(self._conversation_id, started)
-            if happened is None:
+            begun = await self._begin(attempt)
+            if begun is None:
                 return self.interrupted()
-            if self._sink is None:
-                self._sink = self._outside.open_text(self._conversation_id, self._order, happened.seq)
             try:
-                return await self._ask(self._sink, happened)
+                return await self._ask(*begun)
             except ModelError as error:
                 delay_s = self._delay_s(error, attempt)
                 if delay_s is None:
@@ -179,12 +172,27 @@ class Generation:
                 await self._sleep(delay_s)
                 attempt += 1
 
-    async def _ask(self, sink: Sink, started: Announcement) -> TerminalEvent:
-        if started.state.agent is not None:
-            self._profile = await self._outside.profile(started.state.agent)
+    async def _begin(self, attempt: int) -> tuple[Sink, int] | None:
+        """Say that the model is asked now. The place for its text, and the event's number; None when it was refused."""
+        started = GenerationStarted(
+            run_id=self._order.run_id,
+            generation_no=self._order.generation_no,
+            attempt=attempt,
+            at_ms=now_ms(),
+        )
+        happened = await self._outside.report(self._conversation_id, started)
+        if happened is None:
+            return None
+        if self._sink is None:
+            self._sink = self._outside.open_text(self._conversation_id, self._order, happened.seq)
+        if happened.state.agent is not None:
+            self._profile = await self._outside.profile(happened.state.agent)
+        return self._sink, happened.seq
+
+    async def _ask(self, sink: Sink, started_seq: int) -> TerminalEvent:
         # Nothing of what was said is held while the answer streams: of a long conversation it is a lot.
         asked = self._model.ask(
-            await self._prompt(started),
+            await self._prompt(started_seq),
             tools=self._specs(),
             model=self._profile.model,
             whole_s=self._profile.answer_timeout_s,
@@ -232,8 +240,8 @@ class Generation:
             calls=tuple(self._proposals),
         )
 
-    async def _prompt(self, started: Announcement) -> Sequence[prompt.PromptMessage]:
-        transcript = await self._outside.transcript(self._conversation_id, as_of=started.seq)
+    async def _prompt(self, started_seq: int) -> Sequence[prompt.PromptMessage]:
+        transcript = await self._outside.transcript(self._conversation_id, as_of=started_seq)
         return prompt.build(
             transcript.messages,
             transcript.calls,
@@ -277,17 +285,20 @@ class Generation:
 
     def _checkpoint(self, sink: Sink) -> bool:
         """Begin to save the text so far beside the stream. False when the last save found the order gone."""
-        if self._saving is not None:
-            if not self._saving.done():
-                return True
-            # A save that failed is tried again by this one; only a clear no ends the work.
-            if self._saving.exception() is None and not self._saving.result():
-                return False
-        self._saving = asyncio.create_task(
-            self._outside.save_text(self._conversation_id, self._order, sink.since(0), sink.reasoning_since(0)),
-            name=f"checkpoint {self._order.run_id}",
-        )
+        if self._is_gone:
+            return False
+        if self._saving is None:
+            self._saving = asyncio.create_task(
+                self._outside.save_text(self._conversation_id, self._order, sink.since(0), sink.reasoning_since(0)),
+                name=f"checkpoint {self._order.run_id}",
+            )
+            self._saving.add_done_callback(self._saved)
         return True
+
+    def _saved(self, saving: asyncio.Task[bool]) -> None:
+        self._saving = None
+        # A save that failed is tried again by the next one; only a clear no ends the work.
+        self._is_gone = not saving.cancelled() and saving.exception() is None and not saving.result()
 
     async def _announce_delay(self, error: ModelError, attempt: int, delay_s: float) -> None:
         await self._outside.report(

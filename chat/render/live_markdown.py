@@ -13,7 +13,7 @@ from chat.render.markdown_stream import MarkdownStream, Operation
 # A reader that is further behind than so many flushes, or lacks more than this share of the text, gets all of it anew.
 FLUSHES_KEPT = 64
 # Where no reader was further behind yet, so few: of one that takes each flush, nobody asks for more.
-FLUSHES_KEPT_FOR_ONE = 4
+FLUSHES_KEPT_FOR_ONE = 2
 SHARE_KEPT = 1 / 4
 # Less is always kept, in characters of frames.
 ALWAYS_KEPT = 3_000

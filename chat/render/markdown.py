@@ -33,11 +33,12 @@ class Definitions(dict[str, Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.missed: set[str] = set()
+        # An empty set would take three times the memory, and each answer that streams has a few.
+        self.missed: dict[str, None] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
         if key not in self:
-            self.missed.add(key)
+            self.missed[key] = None
         return super().get(key, default)
 
 
