@@ -21,6 +21,11 @@ from tests.bench.upstream import Upstream
 
 # Above this, others had too much of the server's core for a figure to be believed.
 OTHERS_PERCENT_MAX = 10.0
+# While chats stream, one of so many asks again, each so often in about this time. Of a few answers it is chance how
+# long a first token takes.
+ONE_OF = 10
+ASKED_EACH, ASKED_LEAST = 3, 20
+ASKING_S = 4
 
 Found = Sequence[Row | Figure]
 
@@ -160,26 +165,27 @@ class Bench:
         chats: int,
         frames: str = "html",
         rate: int = 50,
-        firsts: int = 0,
     ) -> Row:
-        """So many paced chats, measured once all of them stream. firsts: short answers before that, in all of them
-        together, that show how long a first token takes.
+        """So many paced chats, measured once all of them stream; then how long a first token takes of a message that
+        is sent while they do.
         """
         app = await self.app(make)
         words = f"{name}: {app.app}, {chats} chats, {frames}"
-        return await self.undisturbed(
-            words, lambda: self._streams(name, app, chats=chats, frames=frames, rate=rate, firsts=firsts)
-        )
+        return await self.undisturbed(words, lambda: self._streams(name, app, chats=chats, frames=frames, rate=rate))
 
-    async def _streams(self, name: str, app: App, *, chats: int, frames: str, rate: int, firsts: int) -> Row:
+    async def _streams(self, name: str, app: App, *, chats: int, frames: str, rate: int) -> Row:
         spread_s = max(0.5, chats / 300)
         opened = await talk.open_all(await app.seats(chats, frames), self.upstream)
         with talk.seated(opened), talk.without_pauses():
-            for _ in range(firsts // chats):
-                await talk.begin(opened, tokens=1, rate=rate, within_s=spread_s)
-                await asyncio.gather(*(chat.ended() for chat in opened))
-            tokens = int((self.seconds + spread_s + 2) * rate)
-            await talk.begin(opened, tokens=tokens, rate=rate, within_s=spread_s)
+            lasts_s = self.seconds + spread_s + 2
+            # Of ten chats one ends sooner, and asks again while the others go on.
+            askers = opened[::ONE_OF]
+            others = [chat for number, chat in enumerate(opened) if number % ONE_OF]
+            longer_s = lasts_s + 2 * ASKING_S
+            await asyncio.gather(
+                talk.begin(askers, tokens=int(lasts_s * rate), rate=rate, within_s=spread_s),
+                talk.begin(others, tokens=int(longer_s * rate), rate=rate, within_s=spread_s),
+            )
             await asyncio.sleep(0.5)
             clocks.forget_peak(app.pid)
             before = sum(chat.wire.received_bytes for chat in opened)
@@ -191,17 +197,27 @@ class Bench:
                 chat.is_noting = False
             spent = watch.read()
             received = sum(chat.wire.received_bytes for chat in opened) - before
+            times = max(ASKED_LEAST // len(askers), ASKED_EACH)
+            firsts_ms = await talk.ask_again(askers, times=times, rate=rate, within_s=ASKING_S)
             for chat in opened:
                 await chat.ended()
-            return row_of(name, app, opened, spent, frames=frames, rate=rate, received=received)
+            return row_of(name, app, opened, spent, frames=frames, rate=rate, received=received, firsts_ms=firsts_ms)
 
 
 def row_of(
-    name: str, app: App, chats: Sequence[talk.Chat], spent: clocks.Spent, *, frames: str, rate: int, received: int
+    name: str,
+    app: App,
+    chats: Sequence[talk.Chat],
+    spent: clocks.Spent,
+    *,
+    frames: str,
+    rate: int,
+    received: int,
+    firsts_ms: Sequence[float],
 ) -> Row:
-    """What was noted, as a row."""
+    """What was noted, as a row. firsts_ms: how long each first token was in coming."""
     latencies_ms = sorted(ns * talk.MS_PER_NS for chat in chats for ns in chat.latencies_ns)
-    firsts_ms = sorted(ms for chat in chats for ms in (*chat.firsts_added_ms, chat.first_added_ms))
+    firsts_ms = sorted(firsts_ms)
     tokens = len(latencies_ms) or 1
     return Row(
         scenario=name,

@@ -26,15 +26,13 @@ _NUMBERS = itertools.count(1)
 class Chat:
     """One reader of one conversation.
 
-    latencies_ns: of each token while `is_noting`. first_ns: from sending to the first token. firsts_added_ms: of the
-    answers before, what `first_added_ms` is of this one. frames: how many came.
+    latencies_ns: of each token while `is_noting`. first_ns: from sending to the first token. frames: how many came.
     """
 
     def __init__(self, seat: Seat, upstream: Upstream) -> None:
         self.seat = seat
         self.latencies_ns: list[int] = []
         self.first_ns = 0
-        self.firsts_added_ms: list[float] = []
         self.frames = 0
         self.newest = -1
         self.is_noting = False
@@ -57,8 +55,6 @@ class Chat:
 
     def say(self, tokens: int, rate: int) -> None:
         """Ask for an answer of so many tokens."""
-        if self.stream is not None:
-            self.firsts_added_ms.append(self.first_added_ms)
         self.follow(f"{next(_NUMBERS):06d}")
         self._sent_ns = time.monotonic_ns()
         self.wire.send(self.seat.speech.says(f"bench:{self.key} {tokens} {rate}"))
@@ -151,6 +147,22 @@ async def begin(chats: Sequence[Chat], *, tokens: int, rate: int, within_s: floa
         chat.say(tokens, rate)
     async with asyncio.timeout(ENDS_WITHIN_S):
         await asyncio.gather(*(chat.has_begun.wait() for chat in chats))
+
+
+async def ask_again(chats: Sequence[Chat], *, times: int, rate: int, within_s: float) -> list[float]:
+    """Let each ask so many times, for one token, in about this time; how long each of them was in coming, in ms."""
+    found_ms: list[float] = []
+
+    async def ask(chat: Chat) -> None:
+        await chat.ended()
+        for _ in range(times):
+            await asyncio.sleep(random.uniform(0, 2 * within_s / times))
+            chat.say(1, rate)
+            await chat.ended()
+            found_ms.append(chat.first_added_ms)
+
+    await asyncio.gather(*(ask(chat) for chat in chats))
+    return found_ms
 
 
 @contextmanager

@@ -73,7 +73,8 @@ class SocketIo(Html):
         return True
 
     def newest(self, frame: bytes) -> int:
-        return super().newest(frame) if b'"stream_token"' in frame else -1
+        # The first token comes with the beginning of the message.
+        return super().newest(frame) if b'"stream_token"' in frame or b'"stream_start"' in frame else -1
 
 
 class Chainlit(Limit):

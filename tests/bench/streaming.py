@@ -17,8 +17,6 @@ UNLIMITED_TOKENS = 300_000
 PEER_TOKENS = 30_000
 LONG_REPLY_TOKENS = 36_000
 TABS = 20
-# Of so many answers at least one sees how long a first token takes; of one alone it is chance.
-FIRSTS = 20
 # So many conversations at once, for their sum to be more than what a process does anyway.
 TABBED_CHATS = 8
 # Of so many long replies, the median of each tenth counts.
@@ -29,7 +27,7 @@ REPLIES = 3
 async def paced(bench: Bench) -> Found:
     """1, 20, 100, 300 and 600 chats at 50 tokens a second each, and 100 that speak JSON."""
     counts = (1, 20, 100) if bench.is_quick else (1, 20, 100, 300, 600)
-    rows = [await bench.streams("paced", served.daphne, chats=chats, firsts=FIRSTS) for chats in counts]
+    rows = [await bench.streams("paced", served.daphne, chats=chats) for chats in counts]
     return [*rows, await bench.streams("paced", served.daphne, chats=100, frames="json")]
 
 
@@ -72,8 +70,16 @@ async def _unlimited(bench: Bench, make: Callable[[Path, str], App], most: int) 
             watch = bench.watch(app)
             chat.say(tokens, 0)
             await chat.ended()
-            spent = watch.read()
-            return row_of("unlimited", app, [chat], spent, frames="html", rate=0, received=chat.wire.received_bytes)
+            return row_of(
+                "unlimited",
+                app,
+                [chat],
+                watch.read(),
+                frames="html",
+                rate=0,
+                received=chat.wire.received_bytes,
+                firsts_ms=[chat.first_added_ms],
+            )
 
     return await bench.undisturbed(f"unlimited: {app.app}", measure)
 
@@ -93,8 +99,16 @@ async def burst(bench: Bench) -> Found:
                 chat.is_noting = True
             await talk.begin(opened, tokens=50, rate=50, within_s=1)
             await asyncio.gather(*(chat.ended() for chat in opened))
-            received = sum(chat.wire.received_bytes for chat in opened)
-            return row_of("burst", app, opened, watch.read(), frames="html", rate=50, received=received)
+            return row_of(
+                "burst",
+                app,
+                opened,
+                watch.read(),
+                frames="html",
+                rate=50,
+                received=sum(chat.wire.received_bytes for chat in opened),
+                firsts_ms=[chat.first_added_ms for chat in opened],
+            )
 
     return [await bench.undisturbed(f"burst: {count} first messages within a second", measure)]
 
@@ -136,7 +150,16 @@ async def _tabs(bench: Bench, app: App, tabs: int) -> Row:
         spent = watch.read()
         received = sum(chat.wire.received_bytes for chat in opened) - before
         await asyncio.gather(*(chat.ended() for chat in opened))
-        return row_of(f"{tabs} tabs each", app, speakers, spent, frames="html", rate=50, received=received)
+        return row_of(
+            f"{tabs} tabs each",
+            app,
+            speakers,
+            spent,
+            frames="html",
+            rate=50,
+            received=received,
+            firsts_ms=[chat.first_added_ms for chat in speakers],
+        )
 
 
 @scenario("turns")
