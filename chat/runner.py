@@ -17,10 +17,12 @@ from chat.core.effects import CancelRun, Effect, Order, RunTool, StartGeneration
 from chat.core.events import Event, TerminalEvent
 from chat.core.ids import ConversationId, RunId
 from chat.errors import ConversationMissingError
+from chat.store import faults
 
 logger = logging.getLogger(__name__)
 
-# Between tries to report how a run ended: a database that is away must not leave a ghost behind.
+# Between tries to report how a run ended: a database that is away must not leave a ghost behind. When it is there and
+# refuses so often, it refuses what it is to keep.
 REPORT_RETRY_DELAYS_S = (0.1, 0.3, 1.0, 3.0)
 REPORT_RETRY_LAST_DELAY_S = 5.0
 
@@ -38,6 +40,10 @@ class Performance(Protocol):
 
     def crashed(self) -> TerminalEvent:
         """How it ended when `perform` raised something that nobody foresaw."""
+        ...
+
+    def unkept(self) -> TerminalEvent:
+        """How it ended when that can't be kept as it was: only that, without anything that somebody else wrote."""
         ...
 
     async def left(self) -> TerminalEvent | None:
@@ -164,8 +170,8 @@ class Runner:
         except Exception as fault:
             logger.error("A performance crashed in conversation %s", conversation_id, exc_info=fault)
             event = performance.crashed()
-        if event is not None:
-            await self._tell(conversation_id, event)
+        if event is not None and not await self._tell(conversation_id, event):
+            await self._tell(conversation_id, performance.unkept())
 
     async def _left(self, performance: Performance) -> TerminalEvent | None:
         try:
@@ -174,23 +180,32 @@ class Runner:
             logger.exception("What a run had could not be saved at shutdown; what was saved before stays")
             return None
 
-    async def _tell(self, conversation_id: ConversationId, event: TerminalEvent) -> None:
+    async def _tell(self, conversation_id: ConversationId, event: TerminalEvent) -> bool:
+        """Let an end be known, however long the database is away. False when that refuses this end itself."""
         tries = 0
         while True:
             try:
                 await self._report(conversation_id, event)
             except ConversationMissingError:
-                return
-            except Exception:
+                return True
+            except Exception as fault:
                 delays = REPORT_RETRY_DELAYS_S
                 delay_s = delays[tries] if tries < len(delays) else REPORT_RETRY_LAST_DELAY_S
-                logger.exception("The end of run %s could not be saved; again in %s s", event.run_id, delay_s)
                 if self._is_draining:
-                    return
+                    logger.warning("The end of run %s could not be saved: %s", event.run_id, faults.in_a_line(fault))
+                    return True
+                if faults.is_of_database(fault):
+                    words = "The end of run %s could not be saved: %s; again in %s s"
+                    logger.warning(words, event.run_id, faults.in_a_line(fault), delay_s)
+                elif tries < len(delays):
+                    logger.exception("The end of run %s could not be saved; again in %s s", event.run_id, delay_s)
+                else:
+                    logger.error("The end of run %s can't be saved as it is, and is given up", event.run_id)
+                    return False
                 tries += 1
                 await asyncio.sleep(delay_s)
             else:
-                return
+                return True
 
 
 def _name(order: Order) -> str:

@@ -30,6 +30,7 @@ from chat.tools.registry import ArgumentsError, Tool, ToolFailedError, ToolFile,
 logger = logging.getLogger(__name__)
 
 LEFT_RESULT = "The server was shut down while this ran, which stopped it."
+UNKEPT_RESULT = "It ran, but what it printed and returned could not be stored."
 NOT_RUN_RESULT = "The database broke off before this began. It was not run."
 # HTML of one call's tables that is shown right in its card, and so kept in the log; beyond it they are files alone.
 HTML_MAX_CHARACTERS = 100_000
@@ -224,11 +225,15 @@ class Execution:
         """Something nobody foresaw, after which it is not known what the tool has done."""
         return self._ended(CallState.FAILED, "Something went wrong on this server while it ran.")
 
+    def unkept(self) -> TerminalEvent:
+        """All that came of it is left out."""
+        return replace(self._ended(CallState.FAILED, UNKEPT_RESULT), output="")
+
     async def left(self) -> TerminalEvent | None:
         """The process ends and took the tool with it: it was stopped."""
         return self._ended(CallState.STOPPED, LEFT_RESULT)
 
-    def _ended(self, outcome: CallState, result: str, artifacts: tuple[Artifact, ...] = ()) -> TerminalEvent:
+    def _ended(self, outcome: CallState, result: str, artifacts: tuple[Artifact, ...] = ()) -> ToolEnded:
         return ToolEnded(
             run_id=self._order.run_id,
             call_id=self._order.call_id,

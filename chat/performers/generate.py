@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
@@ -48,6 +49,10 @@ PROBLEM_LIMIT_CHARACTERS = 1_000
 CRASHED = Failure(
     fault=ModelFault.UNKNOWN.value,
     words="Something went wrong on this server while it answered. Press Retry; the log says more.",
+)
+UNKEPT = Failure(
+    fault=ModelFault.UNKNOWN.value,
+    words="The answer could not be stored, and is lost. Press Retry; the log says more.",
 )
 
 
@@ -339,6 +344,10 @@ class Generation:
         """Something nobody foresaw."""
         return self._failed(CRASHED)
 
+    def unkept(self) -> TerminalEvent:
+        """All that came of it is left out."""
+        return replace(self._failed(UNKEPT), text="", reasoning="", telemetry=Telemetry())
+
     async def left(self) -> TerminalEvent | None:
         """The process ends, and another will ask again: a worker says so at once, where others are there to take it.
         One that is alone saves the text for its own next start.
@@ -360,7 +369,7 @@ class Generation:
             at_ms=now_ms(),
         )
 
-    def _failed(self, failure: Failure) -> TerminalEvent:
+    def _failed(self, failure: Failure) -> GenerationFailed:
         return GenerationFailed(
             run_id=self._order.run_id,
             generation_no=self._order.generation_no,

@@ -98,6 +98,10 @@ class Gated:
         failure = Failure(fault="unknown", words="Something went wrong.")
         return GenerationFailed(**self._common(), text="so far", reasoning="", failure=failure)
 
+    def unkept(self) -> TerminalEvent:
+        failure = Failure(fault="unknown", words="It could not be stored.")
+        return GenerationFailed(**self._common(), text="", reasoning="", failure=failure)
+
     async def left(self) -> TerminalEvent | None:
         assert not self.is_running
         if self.keeping_fault is not None:

@@ -7,7 +7,9 @@ from contextvars import ContextVar
 from uuid import UUID
 
 import pytest
+from django.db import DataError, OperationalError
 
+from chat import runner
 from chat.core.effects import CancelRun
 from chat.core.events import GenerationCompleted, GenerationFailed, GenerationInterrupted, TerminalEvent
 from chat.core.ids import ConversationId, RunId
@@ -177,15 +179,45 @@ async def test_one_that_crashes_while_it_is_cancelled_still_ends_once(outside: O
 
 
 async def test_an_end_that_could_not_be_saved_is_reported_again(
-    outside: Outside, caplog: pytest.LogCaptureFixture
+    outside: Outside, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outside.faults = [OSError("the database is away"), OSError("still away")]
+    monkeypatch.setattr(runner, "REPORT_RETRY_DELAYS_S", (0.01,))
+    monkeypatch.setattr(runner, "REPORT_RETRY_LAST_DELAY_S", 0.02)
+    outside.faults = [OperationalError("it is away\nLINE 1: what was said") for _ in range(5)]
     performance = await outside.begun(order(1))
     performance.end.set()
     assert await outside.until_reported(1) == [GenerationCompleted]
-    assert outside.tried == 3
-    assert "could not be saved; again in 0.1 s" in caplog.text
-    assert "could not be saved; again in 0.3 s" in caplog.text
+    assert outside.tried == 6
+    assert "could not be saved: it is away; again in 0.01 s" in caplog.text
+    assert "could not be saved: it is away; again in 0.02 s" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert "what was said" not in caplog.text
+
+
+async def test_an_end_that_the_database_refuses_each_time_ends_as_what_it_takes(
+    outside: Outside, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "REPORT_RETRY_DELAYS_S", (0.01, 0.01))
+    outside.faults = [DataError("integer out of range") for _ in range(3)]
+    performance = await outside.begun(order(1))
+    performance.end.set()
+    assert await outside.until_reported(1) == [GenerationFailed]
+    [(_, end)] = outside.reports
+    assert end == performance.unkept()
+    assert "integer out of range" in caplog.text
+    assert "can't be saved as it is, and is given up" in caplog.text
+
+
+async def test_a_conversation_that_takes_no_end_at_all_is_left_for_whoever_starts_next(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "REPORT_RETRY_DELAYS_S", (0.01,))
+    outside.faults = [ValueError("its snapshot can't be read") for _ in range(100)]
+    performance = await outside.begun(order(1))
+    performance.end.set()
+    async with asyncio.timeout(FAR_S):
+        await outside.runner.settle(within_s=FAR_S)
+    assert (outside.tried, outside.reports, outside.runner.active) == (4, [], 0)
 
 
 async def test_an_end_in_a_conversation_that_is_gone_is_not_reported_again(outside: Outside) -> None:
