@@ -35,7 +35,7 @@ from chat.recovery import Recovery
 from chat.relay import Relay
 from chat.render import fragments, highlight
 from chat.runner import Performance, Runner
-from chat.store import purge, reads
+from chat.store import faults, purge, reads
 from chat.store.commits import HandOver
 from chat.store.quotas import Quota
 from chat.store.threads import in_thread
@@ -124,6 +124,8 @@ class Site:
         self._keeping: list[asyncio.Task[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
+        # Whether the database took what was written when the last heartbeat was.
+        self.can_save = True
 
     @property
     def copies(self) -> Copies | None:
@@ -223,10 +225,23 @@ class Site:
             await asyncio.sleep(self.conf.agent_heartbeat_interval_s)
             try:
                 await self._beat()
+                self._note_saving(None)
                 if self._jobs is not None:
                     await self._jobs.mend()
-            except Exception:
-                logger.exception("The heartbeat failed; it goes on")
+            except Exception as fault:
+                if faults.is_of_database(fault):
+                    self._note_saving(fault)
+                else:
+                    logger.exception("The heartbeat failed; it goes on")
+
+    def _note_saving(self, fault: Exception | None) -> None:
+        """Say once that the database takes nothing, and once that it does again."""
+        could_save, self.can_save = self.can_save, fault is None
+        if fault is not None and could_save:
+            words = "Nothing can be saved (%s): give the database room and the right to write, or bring it back"
+            logger.error(words, faults.in_a_line(fault))
+        elif fault is None and not could_save:
+            logger.warning("The database takes what is written again")
 
     async def _beat(self) -> None:
         await self._recovery.beat()

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,17 @@ class ServerProcess(Spawned):
                 return bool(response.status == 200)
         except OSError:
             return False
+
+    @contextmanager
+    def without_room(self) -> Iterator[None]:
+        """Meanwhile none of its files grows, so that SQLite has nowhere to write."""
+        size = (self.folder / "db.sqlite3-wal").stat().st_size
+        before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, before)
 
     @property
     def memory_mb(self) -> float:

@@ -15,7 +15,7 @@ import msgspec
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, Error
 from django.http.request import split_domain_port, validate_host
 
 from chat import wiring
@@ -25,7 +25,7 @@ from chat.core.ids import ConversationId
 from chat.core.state import Refused
 from chat.errors import ConversationMissingError
 from chat.rooms import Subscription
-from chat.store import files, quotas, reads, sockets
+from chat.store import faults, files, quotas, reads, sockets
 from chat.store.commits import Repeated
 from chat.store.threads import in_thread
 from chat.tools.registry import ArgumentsError, all_tools
@@ -46,6 +46,9 @@ TOO_SLOW = 4408
 TOO_MANY = 4429
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
+# The database has no room, may not be written to, or is away: what was sent is not lost when its sender keeps it.
+NOT_SAVED = "not_saved"
+NOT_SAVED_WORDS = "This could not be saved: the site’s database has no room or does not answer. Try again in a while."
 
 
 class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -173,6 +176,11 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         except ConversationMissingError:
             await self.close(NOT_FOUND)
+            return
+        except Error as fault:
+            logger.warning("What a frame asks for could not be saved: %s", faults.in_a_line(fault))
+            ref = str(getattr(frame, "id", None) or getattr(frame, "call_id", ""))
+            await self.send(self._out.error(code=NOT_SAVED, words=NOT_SAVED_WORDS, ref=ref))
             return
         if isinstance(result, Refused):
             ref = getattr(event, "message_id", "") or getattr(event, "call_id", "")
@@ -326,6 +334,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         except ConversationMissingError:
             await self.close(NOT_FOUND)
+        except Error as fault:
+            logger.warning("A socket ends, because the database does not answer: %s", faults.in_a_line(fault))
+            await self.close(INTERNAL_ERROR)
         except Exception:
             logger.exception("A socket's writer failed")
             await self.close(INTERNAL_ERROR)

@@ -43,7 +43,10 @@ async def ready(request: HttpRequest) -> HttpResponse:
     except Exception as fault:
         logger.warning("The database does not answer: %r", fault)
         missing.append("database: it does not answer, or was not migrated (python manage.py migrate)")
-    relay = wiring.site().relay
+    site = wiring.site()
+    if not missing and not site.can_save:
+        missing.append("database: it takes nothing that is written (the log says why)")
+    relay = site.relay
     if relay is not None and not relay.is_heard:
         missing.append("channel layer: it does not answer (see REDIS_URL)")
     lines = [*missing, *said] or ["ok"]

@@ -12,6 +12,7 @@ const PREFIX = `unsent.${conversationId}.`;
 const AGAIN_AFTER_MS = 10_000;
 // After so many times on a working connection the server won't ever confirm it.
 const TRIES_MAX = 3;
+const NOT_SAVED = "not_saved";
 
 const list = document.getElementById("unsent");
 const blank = document.getElementById("unsent-item").content.firstElementChild;
@@ -37,6 +38,7 @@ function forget(id) {
 function transmit(message) {
   message.tries += 1;
   message.triedAt = Date.now();
+  message.isUnsaved = false;
   const { id, content, delivery, attachments = [] } = message;
   const files = attachments.length > 0 ? { attachments: attachments.map((file) => file.id) } : {};
   send({ type: "user_message", id, content, delivery, ...files });
@@ -80,11 +82,14 @@ function review(frame) {
   if (unsent.size === 0) return;
   for (const message of inOrder()) {
     const { id } = message;
+    const notice = document.querySelector(`.notice[data-ref="${id}"]`);
     if (frame.includes(`data-message-id="${id}"`) || frame.includes(`data-queued-id="${id}"`)) {
       forget(id);
+      notice?.remove();
     } else if (frame.includes(`data-ref="${id}"`)) {
-      const notice = document.querySelector(`.notice[data-ref="${id}"] p`);
-      fail(message, notice?.textContent ?? "The server did not accept this message.");
+      // The database may take it later, and the same id is one message to it, also when it was saved after all.
+      message.isUnsaved = notice?.dataset.code === NOT_SAVED && message.tries < TRIES_MAX;
+      if (!message.isUnsaved) fail(message, notice?.querySelector("p").textContent ?? "The server did not accept this message.");
     }
   }
   draw();
@@ -92,6 +97,7 @@ function review(frame) {
 
 function wordsFor(message) {
   if (message.failure) return message.failure;
+  if (message.isUnsaved) return "Not saved yet. It is sent again in a moment.";
   return isOnline() ? "Sending…" : "Will be sent as soon as you are connected.";
 }
 

@@ -152,6 +152,38 @@ def test_a_page_that_lived_through_a_crash_of_the_server_shows_everything_once(
         assert len(ids) == len(set(ids))
 
 
+def test_a_message_that_could_not_be_saved_says_so_and_is_sent_again_until_it_is(
+    visitor: Visitor, server: ServerProcess, upstream: ScriptedServer
+) -> None:
+    upstream.script = lambda request: (Say(text="An answer."),)
+    tab = visitor.open()
+    tab.page.clock.install()
+    tab.load()
+    why, notice = tab.page.locator("#unsent .why"), tab.page.locator(".notice[data-code=not_saved]")
+    with server.without_room():
+        tab.say("one")
+        expect(notice).to_contain_text("could not be saved")
+        expect(tab.unsent).to_have_text("one")
+        expect(why).to_have_text("Not saved yet. It is sent again in a moment.")
+        tab.expect_connection("online")
+    tab.page.clock.run_for(15_000)
+    tab.expect_texts("user", "one")
+    tab.expect_texts("assistant", "An answer.")
+    expect(tab.page.locator("#unsent")).to_be_hidden()
+    expect(notice).to_have_count(0)
+    with server.without_room():
+        tab.say("two")
+        for _ in range(3):
+            expect(notice.or_(tab.page.locator("#unsent [data-failed]")).first).to_be_visible()
+            tab.page.clock.run_for(15_000)
+        # It is not asked for ever: the text comes back to whoever wrote it.
+        expect(tab.composer).to_have_value("two")
+        expect(notice).to_contain_text("could not be saved")
+    tab.composer.press("Enter")
+    tab.expect_texts("user", "one", "two")
+    tab.expect_texts("assistant", "An answer.", "An answer.")
+
+
 def test_logging_out_in_one_tab_ends_the_others_and_says_so(visitor: Visitor) -> None:
     tab = visitor.open()
     other = visitor.open(tab.conversation)

@@ -201,7 +201,7 @@ class Tab:
                 if message is None or frame["offset"] > len(message["content"]):
                     return False
                 message["content"] = message["content"][: frame["offset"]] + frame["text"]
-            case "error":
+            case "error" if frame["code"] != "not_saved":
                 self.errors.append(frame)
             case "state_update":
                 return self._update(frame)
