@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -226,7 +226,22 @@ def _database(name: str, text: str) -> str:
     # Each thread of the site would have another database in memory.
     if urlsplit(text).path.strip("/") in {"", ":memory:"}:
         raise _fault(name, text, "names no database that is kept", example)
+    options = {option for option, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True)}
+    unknown = min(options - _known_options(urlsplit(text).scheme), default="")
+    if unknown:
+        raise _fault(name, text, f"has an option that is unknown, {unknown[:40]!r}", f"{example}?sslmode=require")
     return text
+
+
+def _known_options(scheme: str) -> set[str]:
+    """What the address of a database may ask for. It would not be asked before the first connection."""
+    if scheme == "sqlite":
+        return set()
+    # Needs the library of PostgreSQL, which a site without it does not load.
+    from psycopg import pq  # noqa: PLC0415
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    return known | {"assume_role", "currentSchema", "server_side_binding"}
 
 
 def _redis(name: str, text: str) -> str:

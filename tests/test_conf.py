@@ -114,6 +114,7 @@ WRONG = [
     *((name, text) for name in ("DEBUG", "AGENT_SIGNUP_OPEN", "AGENT_BEHIND_TLS") for text in ("maybe", "2", "truee")),
     *(("OPENAI_BASE_URL", text) for text in ("localhost:1234", "ftp://x", "http://", "http://x:port", "http://[::1")),
     *(("DATABASE_URL", text) for text in ("db.sqlite3", "mysql://u:hidden@h/n", "postgres://", "postgres://h:x/n")),
+    *(("DATABASE_URL", text) for text in ("postgres://u:hidden@h/n?sslmod=require", "sqlite:////srv/db?timeout=5")),
     *(("DATABASE_URL", text) for text in ("postgres://u:hidden@h", "postgres://u:hidden@h/", "sqlite:///:memory:")),
     *(("REDIS_URL", text) for text in ("redis://:hidden@h/first", "redis://:hidden@h/-1", "redis://:hidden@h/0/1")),
     *(("REDIS_URL", text) for text in ("localhost:6379", "http://:hidden@h", "redis://", "redis://h:x")),
