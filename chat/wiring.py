@@ -48,6 +48,8 @@ __all__ = ["Site", "limits", "running", "site", "stop", "subscribers", "work_fol
 
 logger = logging.getLogger(__name__)
 
+# In which processes of this machine show that they live.
+LOCK_FOLDER = Path(settings.BASE_DIR) / "var" / "processes"
 # How often is looked for what was deleted long enough ago.
 PURGE_INTERVAL_S = 3600
 # How often the database is asked what others did, while the channel layer can't tell.
@@ -106,7 +108,7 @@ class Site:
         self._recovery = Recovery(
             process_id=self.process_id,
             kind="worker" if is_worker else "server" if performs else "web",
-            locks=Path(settings.BASE_DIR) / "var" / "processes",
+            locks=LOCK_FOLDER,
             conf=conf,
             apply=self._report,
             cancel=self.runner.cancel,

@@ -79,6 +79,11 @@ def say_goodbye(process_id: uuid.UUID) -> None:
     models.Process.objects.filter(id=process_id).delete()
 
 
+def try_to_write() -> None:
+    """Raises what a database raises that can be read, and takes nothing."""
+    models.Process.objects.filter(id=uuid.uuid4()).update(beat_at=Now())
+
+
 def known(*, silent_for_s: float) -> list[Known]:
     """Every process that has not said goodbye; those silent for so long are not heard."""
     silent = Q(beat_at__lt=_ago(timedelta(seconds=silent_for_s)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import signal
 import socket
@@ -11,15 +12,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from daphne.cli import CommandLineInterface
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError
+from django.db import ProgrammingError, connection
+from pytest_django import Settings
 
 from chat.llm.scripted_steps import Say
 from chat.management.base import SiteCommand
+from chat.management.commands import serve, worker
 from tests.journeys import figures
 from tests.journeys.place import Place
 from tests.journeys.serving import serving
@@ -154,6 +160,34 @@ def test_a_database_that_is_not_there_stops_the_start_with_its_setting(fresh: Se
     refused = fresh.manage("serve")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "DATABASE_URL" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [serve.Command(), worker.Command()])
+def test_a_folder_that_can_not_be_written_to_stops_the_start_in_one_line(
+    command: SiteCommand, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    settings.MEDIA_ROOT = tmp_path / "file" / "artifacts"
+    settings.AGENTSITE = replace(settings.AGENTSITE, agent_effects="workers")
+    monkeypatch.setattr(CommandLineInterface, "run", lambda *words: None)
+    monkeypatch.setattr(worker.Command, "_work", lambda *words: asyncio.sleep(0))
+    with pytest.raises(CommandError, match=r"file/artifacts can't be written to: Not a directory\. Give whoever"):
+        call_command(command, skip_checks=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_can_only_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_user_model().objects.create_superuser("somebody")
+    monkeypatch.setattr(CommandLineInterface, "run", lambda *words: None)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+        try:
+            with pytest.raises(
+                CommandError, match=r"asked: attempt to write a readonly database\. Look at DATABASE_URL"
+            ):
+                call_command(serve.Command(), skip_checks=True)
+        finally:
+            cursor.execute("PRAGMA query_only = OFF")
 
 
 def test_the_second_start_keeps_accounts_and_conversations(fresh: ServerProcess) -> None:

@@ -18,6 +18,8 @@ from django.db import IntegrityError
 
 from chat.checks import code_can_be_executed
 from chat.management.base import SiteCommand
+from chat.management.folders import check_folders
+from chat.store import processes
 from chat.web.server import PatientServer
 
 FIRST_USER = "admin"
@@ -37,7 +39,9 @@ class Command(SiteCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Come up and stay until a signal ends it."""
+        check_folders()
         call_command("migrate", verbosity=0, interactive=False)
+        processes.try_to_write()
         self._make_first_superuser()
         _take_the_terminal()
         place = ["-b", options["host"], "-p", str(options["port"])]

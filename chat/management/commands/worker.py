@@ -13,6 +13,7 @@ from prometheus_client import start_http_server
 
 from chat import metrics, wiring
 from chat.management.base import SiteCommand
+from chat.management.folders import check_folders
 
 
 class Command(SiteCommand):
@@ -32,6 +33,7 @@ class Command(SiteCommand):
             raise CommandError(f"{words}. Set DATABASE_URL=postgres://… and REDIS_URL=redis://…, and serve with both.")
         if options["concurrency"] < 1:
             raise CommandError("--concurrency: must be 1 or more; a valid example: --concurrency 100")
+        check_folders()
         asyncio.run(self._work(options["concurrency"]))
 
     async def _work(self, concurrency: int) -> None:
