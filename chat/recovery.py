@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from chat.clock import now_ms
@@ -18,7 +19,7 @@ from chat.core.events import Event, GenerationLost, ToolLost
 from chat.core.ids import ConversationId, RunId
 from chat.liveness import Liveness
 from chat.store import processes
-from chat.store.processes import Lost, LostCall, LostGeneration
+from chat.store.processes import Known, Lost, LostCall, LostGeneration
 from chat.store.threads import in_thread
 from chat.tools.registry import all_tools
 
@@ -50,6 +51,8 @@ class Recovery:
         self._cancel = cancel
         self._steady_since_s = time.monotonic()
         self._beat_at_s = time.monotonic()
+        # When the last beat was, by the database's clock.
+        self._told_at: datetime | None = None
         # Whether a worker was alive at the last beat.
         self.has_workers = True
 
@@ -71,11 +74,13 @@ class Recovery:
         """Say that this process lives, take over what dead ones had, and stop what somebody wants stopped."""
         await in_thread(processes.beat, self._process_id, kind=self._kind)
         now_s = time.monotonic()
-        if now_s - self._beat_at_s > self._conf.agent_heartbeat_timeout_s / 2:
+        passed_s, self._beat_at_s = now_s - self._beat_at_s, now_s
+        known = await in_thread(processes.known, silent_for_s=self._conf.agent_heartbeat_timeout_s)
+        if passed_s > self._conf.agent_heartbeat_timeout_s / 2 or self._has_jumped(known, passed_s):
             # This process, or the database, stood still: so may the others' heartbeats have, and they get their time.
+            # So they do when the clock was set by which they are judged.
             self._steady_since_s = now_s
-        self._beat_at_s = now_s
-        alive = await self._alive()
+        alive = self._alive(known)
         for lost in await in_thread(processes.lost_orders, alive, with_unclaimed=not self._conf.uses_workers):
             await self._take_over(lost)
         await self.cancel_stopping()
@@ -85,10 +90,18 @@ class Recovery:
         for run_id in await in_thread(processes.stopping_runs, self._process_id):
             self._cancel(run_id)
 
-    async def _alive(self) -> set[uuid.UUID]:
-        silent_for_s = self._conf.agent_heartbeat_timeout_s
-        may_judge = self._beat_at_s - self._steady_since_s >= silent_for_s
-        known = await in_thread(processes.known, silent_for_s=silent_for_s)
+    def _has_jumped(self, known: Sequence[Known], passed_s: float) -> bool:
+        """Whether the database's clock went otherwise than time did since the last beat."""
+        own = next((process for process in known if process.process_id == self._process_id), None)
+        before, self._told_at = self._told_at, None if own is None else own.beat_at
+        if own is None or before is None:
+            return False
+        jump_s = (own.beat_at - before).total_seconds() - passed_s
+        # Not heard a moment after its beat: it is set at this very moment.
+        return abs(jump_s) > self._conf.agent_heartbeat_timeout_s / 2 or not own.is_heard
+
+    def _alive(self, known: Sequence[Known]) -> set[uuid.UUID]:
+        may_judge = self._beat_at_s - self._steady_since_s >= self._conf.agent_heartbeat_timeout_s
         alive = {
             process.process_id: process.kind
             for process in known

@@ -51,10 +51,13 @@ Lost = LostGeneration | LostCall
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """A process that said that it is there. is_heard: lately enough to be alive."""
+    """A process that said that it is there. beat_at: when, by the clock of the database. is_heard: lately enough to be
+    alive.
+    """
 
     process_id: uuid.UUID
     kind: str
+    beat_at: datetime
     is_heard: bool
 
 
@@ -86,11 +89,13 @@ def try_to_write() -> None:
 
 def known(*, silent_for_s: float) -> list[Known]:
     """Every process that has not said goodbye; those silent for so long are not heard."""
-    silent = Q(beat_at__lt=_ago(timedelta(seconds=silent_for_s)))
+    silence = timedelta(seconds=silent_for_s)
+    # Nobody was heard in the future: the clock went back since, maybe after their end.
+    silent = Q(beat_at__lt=_ago(silence)) | Q(beat_at__gt=_ago(-silence))
     heard = set(models.Process.objects.exclude(silent).values_list("id", flat=True))
     return [
-        Known(process_id=process_id, kind=kind, is_heard=process_id in heard)
-        for process_id, kind in models.Process.objects.values_list("id", "kind")
+        Known(process_id=process_id, kind=kind, beat_at=beat_at, is_heard=process_id in heard)
+        for process_id, kind, beat_at in models.Process.objects.values_list("id", "kind", "beat_at")
     ]
 
 
