@@ -13,10 +13,10 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Exists, Max, Min, Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -154,6 +154,13 @@ class ReadOnlyAdmin(AnyAdmin):
         """Raises PermissionDenied when the person lacks one of these permissions of this app."""
         if not all(may(request, permission) for permission in permissions):
             raise PermissionDenied
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        """What an action answers. What is no id is nobody's."""
+        try:
+            return super().response_action(request, *args, **kwargs)
+        except ValidationError:
+            raise Http404 from None
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """The log is the history; the admin keeps none of its own, as nothing is changed here."""

@@ -167,6 +167,12 @@ def test_actions_mark_and_flag_many_at_once_and_a_flag_asks_for_a_note_first(rev
     assert set(models.Review.objects.filter(state="flagged").values_list("note", flat=True)) == {"Both."}
 
 
+def test_an_action_on_what_is_no_id_changes_nothing_and_finds_nothing(reviewer: Client, kept: Kept) -> None:
+    chosen = {"action": "mark_reviewed", "_selected_action": [str(kept.conversation_id), "' OR 1=1"]}
+    assert reviewer.post(CONVERSATIONS, chosen).status_code == 404
+    assert kept.row.review_state == ""
+
+
 # Exports
 
 
