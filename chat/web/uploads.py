@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import mimetypes
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.files.base import File
 from django.core.files.uploadedfile import UploadedFile
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST
@@ -25,13 +27,15 @@ from chat.clock import now_ms
 from chat.core.calls import Artifact
 from chat.core.ids import ConversationId
 from chat.errors import StorageFullError
-from chat.store import files, reads, reviews
+from chat.store import faults, files, reads, reviews
 from chat.store.reviews import Access
 from chat.tools.sandbox.folder import FolderFullError
 from chat.tools.sandbox.names import presentable
 from chat.web import addresses
 from chat.web.frames import ATTACHMENTS_MAX
 from chat.web.out_json import artifact_json
+
+logger = logging.getLogger(__name__)
 
 # Shown in the browser itself; every other kind of file is only downloaded.
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -82,6 +86,9 @@ def upload(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
         if fault.errno not in _NO_ROOM_ON_DISK:
             raise
         return _refused(507, f"The server has no room left for {name}. Tell whoever runs it.")
+    except Error as fault:
+        logger.warning("A file could not be kept: %s", faults.in_a_line(fault))
+        return _refused(503, f"{name} could not be saved: the site’s database has no room or does not answer.")
 
 
 def _refusal(name: str, size_bytes: int) -> HttpResponse | None:

@@ -50,6 +50,14 @@ async def test_a_message_that_can_not_be_saved_is_answered_and_is_taken_once_the
     assert place.transcript() == [("user", "complete", "Is anybody there?"), ("assistant", "complete", "ok")]
 
 
+async def test_a_file_that_can_not_be_saved_is_refused_in_words_and_taken_once_there_is_room(place: Place) -> None:
+    with place.server.without_room():
+        status, words = await asyncio.to_thread(place.person.upload, place.conversation, "a.csv", b"a,b\n")
+        assert (status, words.partition(":")[0]) == (503, "a.csv could not be saved")
+    status, _ = await asyncio.to_thread(place.person.upload, place.conversation, "a.csv", b"a,b\n")
+    assert status == 201
+
+
 async def test_an_answer_goes_on_without_room_and_is_whole_once_there_is_some(place: Place) -> None:
     rest = Gate()
     place.answers((Say(text="First half, "), Wait(gate=rest), Say(text="second half.")))
