@@ -4,12 +4,17 @@
 import { onFrame, queue, speak } from "./page.js";
 import { send } from "./socket.js";
 
+// So near to an edge of the tray, what is out of sight beyond it comes along; the nearer the faster.
+const EDGE_PX = 32;
+const FASTEST_PX_PER_S = 600;
+
 let drag = null;
 
 const rows = () => [...queue().querySelectorAll("[data-queued-id]")];
 
 function end() {
   if (!drag) return;
+  cancelAnimationFrame(drag.frame);
   drag.item.removeAttribute("data-local-dragged");
   drag.marked?.removeAttribute("data-local-drop");
   drag = null;
@@ -25,26 +30,54 @@ function placeAt(y) {
   return { position: above.length, others };
 }
 
+/** Where the item would go, as things lie now. */
+function mark() {
+  const { position, others } = placeAt(drag.y);
+  drag.position = position;
+  drag.marked?.removeAttribute("data-local-drop");
+  drag.marked = position === drag.start ? null : (others[position] ?? others.at(-1));
+  drag.marked?.setAttribute("data-local-drop", position < others.length ? "before" : "after");
+}
+
+/** From frame to frame, also while the pointer rests. */
+function scrollAlong(now) {
+  if (!drag?.item.isConnected) {
+    end();
+    return;
+  }
+  const list = drag.item.parentElement;
+  const { top, bottom, height } = list.getBoundingClientRect();
+  const edge = Math.min(EDGE_PX, height / 4);
+  const near = Math.max(drag.y - bottom + edge, 0) - Math.max(top + edge - drag.y, 0);
+  const most = (FASTEST_PX_PER_S * (now - drag.at)) / 1000;
+  drag.at = now;
+  // Who took an item at the edge and moves it away from there means the other direction.
+  if (Math.sign(near) === Math.sign(drag.y - drag.from)) {
+    list.scrollTop += Math.sign(near) * Math.ceil(most * Math.min(Math.abs(near) / edge, 1));
+    mark();
+  }
+  drag.frame = requestAnimationFrame(scrollAlong);
+}
+
 document.addEventListener("pointerdown", (event) => {
   const grip = event.target.closest("#queue [data-action=grip]");
   if (!grip || event.button !== 0) return;
+  end();
   const item = grip.closest("[data-queued-id]");
-  drag = { item, start: rows().indexOf(item), position: rows().indexOf(item), marked: null };
+  const [start, y] = [rows().indexOf(item), event.clientY];
+  drag = { item, start, position: start, marked: null, from: y, y, at: performance.now() };
+  drag.frame = requestAnimationFrame(scrollAlong);
   grip.setPointerCapture(event.pointerId);
   item.setAttribute("data-local-dragged", "");
 });
 
 document.addEventListener("pointermove", (event) => {
-  if (!drag) return;
-  if (!drag.item.isConnected) {
+  if (!drag?.item.isConnected) {
     end();
     return;
   }
-  const { position, others } = placeAt(event.clientY);
-  drag.position = position;
-  drag.marked?.removeAttribute("data-local-drop");
-  drag.marked = position === drag.start ? null : (others[position] ?? others.at(-1));
-  drag.marked?.setAttribute("data-local-drop", position < others.length ? "before" : "after");
+  drag.y = event.clientY;
+  mark();
 });
 
 document.addEventListener("pointerup", () => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -137,6 +139,65 @@ def test_escape_ends_a_drag_and_nothing_else(busy: Tab, gate: Gate) -> None:
     busy.say("three")
     busy.expect_queue("one", "two", "three")
     assert busy.root.get_attribute("data-phase") == "generating"
+    gate.open()
+
+
+Pointer = Callable[[str, float, float], None]
+
+
+def mouse(tab: Tab) -> Pointer:
+    """Presses, moves and lets go of a mouse."""
+
+    def act(what: str, x: float, y: float) -> None:
+        tab.page.mouse.move(x, y)
+        if what != "move":
+            getattr(tab.page.mouse, {"press": "down", "release": "up"}[what])()
+
+    return act
+
+
+def finger(tab: Tab) -> Pointer:
+    """The same on the glass."""
+    session = tab.page.context.new_cdp_session(tab.page)
+
+    def act(what: str, x: float, y: float) -> None:
+        kind = {"press": "touchStart", "move": "touchMove", "release": "touchEnd"}[what]
+        points = [] if what == "release" else [{"x": x, "y": y}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    return act
+
+
+@pytest.mark.parametrize("pointer_of", [mouse, finger])
+def test_a_tray_scrolls_along_with_what_is_dragged_to_its_edge(
+    busy: Tab, gate: Gate, pointer_of: Callable[[Tab], Pointer]
+) -> None:
+    busy.page.set_viewport_size({"width": 900, "height": 500})
+    for text in ("one", "two", "three", "four", "five"):
+        busy.say(text)
+    busy.expect_queue("one", "two", "three", "four", "five")
+    busy.until(
+        "() => { const { scrollHeight, clientHeight } = document.querySelector('#queue ol');"
+        " return scrollHeight > clientHeight + 40; }"
+    )
+    act = pointer_of(busy)
+    for edge, is_there, order in (
+        ("bottom", "list.scrollTop > list.scrollHeight - list.clientHeight - 1", "two three four five one"),
+        ("top", "list.scrollTop === 0", "one two three four five"),
+    ):
+        grip = busy.control("one", "grip")
+        grip.scroll_into_view_if_needed()
+        place = grip.bounding_box()
+        tray = busy.page.locator("#queue ol").bounding_box()
+        assert place is not None
+        assert tray is not None
+        x = place["x"] + place["width"] / 2
+        goal = tray["y"] + (tray["height"] - 4 if edge == "bottom" else 4)
+        act("press", x, place["y"] + place["height"] / 2)
+        act("move", x, goal)
+        busy.until(f"() => {{ const list = document.querySelector('#queue ol'); return {is_there}; }}")
+        act("release", x, goal)
+        busy.expect_queue(*order.split())
     gate.open()
 
 
