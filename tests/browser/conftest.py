@@ -116,3 +116,14 @@ def busy(visitor: Visitor, gate: Gate) -> Tab:
     tab.say("busy")
     tab.until("() => document.querySelector('[data-role=assistant] .content')?.textContent.includes('I am')")
     return tab
+
+
+@pytest.fixture
+def away(visitor: Visitor, busy: Tab, server: ServerProcess) -> Tab:
+    """A tab with one message in its queue, without a connection."""
+    visitor.may_lose_server = True
+    busy.say("waiting")
+    busy.expect_queue("waiting")
+    server.kill()
+    busy.expect_connection("offline")
+    return busy

@@ -13,17 +13,6 @@ from tests.browser.visitor import Tab, Visitor
 from tests.server import ServerProcess
 
 
-@pytest.fixture
-def away(visitor: Visitor, busy: Tab, server: ServerProcess) -> Tab:
-    """A tab with one message in its queue, without a connection."""
-    visitor.may_lose_server = True
-    busy.say("waiting")
-    busy.expect_queue("waiting")
-    server.kill()
-    busy.expect_connection("offline")
-    return busy
-
-
 def editor_of(tab: Tab) -> Locator:
     return tab.page.get_by_role("textbox", name="Edit queued message")
 
