@@ -38,6 +38,8 @@ _PROTOCOL = re.compile(r"(?<![a-z0-9.+-])https?$", re.IGNORECASE)
 _SAFE_LINK = re.compile(r"(?:https?://[^\s/\\]|mailto:[^\s/\\])[^\s\x00-\x1f\x7f\\]*", re.IGNORECASE)
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _DIRECTED = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "th", "td"))
+# The page's own outline ends with the heading of a message, which is of level 2. Beyond 6 screen readers disagree.
+_HEADING_LEVELS: Final = {"h1": 3, "h2": 4, "h3": 5, "h4": 6, "h5": 6, "h6": 6}
 # Of a longer host the end is shown, which says whose it is.
 MAX_HOST_CHARS: Final = 60
 _LINK_ATTRIBUTES: Final = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
@@ -205,13 +207,15 @@ def _find_math(src: str, pos: int, limit: int) -> tuple[int, int, int, bool] | N
 
 
 def _finish(state: StateCore) -> None:
-    """What tokens need before they are drawn: direction, links that open safely, no picture, no link in a link."""
+    """What tokens need before they are drawn: direction, level, safe links, no picture, no link in a link."""
     for token in state.tokens:
         if token.nesting == 1 and token.tag in _DIRECTED:
             align = str(token.attrs.pop("style", ""))
             if align:
                 token.attrs["class"] = align.replace("text-align:", "align-")
             token.attrs["dir"] = "auto"
+        if token.type == "heading_open":
+            token.attrs["aria-level"] = _HEADING_LEVELS[token.tag]
         if token.children:
             token.children = _safe_inline(token.children)
 

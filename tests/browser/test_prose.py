@@ -32,6 +32,36 @@ def box(locator: Locator) -> FloatRect:
     return found
 
 
+def test_the_headings_of_an_answer_stand_below_those_of_the_page(visitor: Visitor, upstream: ScriptedServer) -> None:
+    gate = Gate()
+    upstream.script = lambda request: (Say(text="# Settled\n\nText.\n\nAlso\n====\n\nMore"), Wait(gate=gate))
+    tab = visitor.open()
+    tab.say("Show me")
+
+    def expect_outline() -> None:
+        expect(tab.answer.get_by_role("heading")).to_have_text(["Settled", "Also"])
+        tree = tab.page.context.new_cdp_session(tab.page).send("Accessibility.getFullAXTree")
+        outline = {
+            node["name"]["value"]: next(one["value"]["value"] for one in node["properties"] if one["name"] == "level")
+            for node in tree["nodes"]
+            if node.get("role", {}).get("value") == "heading"
+        }
+        title = tab.page.locator("#title").inner_text()
+        assert {name for name, level in outline.items() if level == 1} == {title}
+        assert outline["Assistant"] == 2
+        assert outline["Settled"] == outline["Also"] == 3
+
+    expect_outline()
+    gate.open()
+    tab.expect_phase("idle")
+    expect_outline()
+    tab.load()
+    expect_outline()
+    status, written = visitor.person.get(f"/c/{tab.conversation}/export.md")
+    assert status == 200
+    assert "# Settled\n\nText.\n\nAlso\n====" in written
+
+
 def test_a_block_of_code_ends_with_its_lines(visitor: Visitor, upstream: ScriptedServer) -> None:
     tab = answered(visitor, upstream, "First:\n\n```python\nx = 1\n```\n\nLast.")
     figure, lines = box(tab.answer.locator("figure")), box(tab.answer.locator("figure pre"))

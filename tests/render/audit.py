@@ -15,6 +15,7 @@ ELEMENTS = math.ELEMENTS | {
 }
 ATTRIBUTES = set(math.ATTRIBUTES) | {
     *(
+        "aria-level",
         "checked",
         "class",
         "data-action",

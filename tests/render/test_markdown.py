@@ -18,7 +18,7 @@ from tests.render.audit import Audit, text_of
     [
         ("a *b* **c** ~~d~~ `e`", '<p dir="auto">a <em>b</em> <strong>c</strong> <s>d</s> <code>e</code></p>\n'),
         ("one\ntwo", '<p dir="auto">one<br>\ntwo</p>\n'),
-        ("## h", '<h2 dir="auto">h</h2>\n'),
+        ("## h", '<h2 dir="auto" aria-level="4">h</h2>\n'),
         ("> q", '<blockquote dir="auto">\n<p dir="auto">q</p>\n</blockquote>\n'),
         ("3. x", '<ol start="3" dir="auto">\n<li dir="auto">x</li>\n</ol>\n'),
         ("<b>x</b>", '<p dir="auto">&lt;b&gt;x&lt;/b&gt;</p>\n'),
