@@ -16,6 +16,8 @@ from tests.browser.visitor import Tab, Visitor
 
 # A sandbox's start on a busy machine.
 RUN_TIMEOUT_MS = 60_000
+# A question of two lines and two lines of code.
+MAGNIFIED_CARD_PX = 120
 COMMAND = "echo one\necho two\necho three"
 
 
@@ -217,6 +219,30 @@ def test_what_would_run_is_in_view_before_the_buttons(
     tab.say("one that waits")
     tab.expect_queue("one that waits")
     expect(what_runs).to_be_in_viewport(ratio=0.9)
+
+
+def test_on_a_page_that_is_magnified_four_times_one_reads_decides_and_writes(
+    visitor: Visitor, upstream: ScriptedServer
+) -> None:
+    upstream.script = calls("rm -rf reports")
+    tab = visitor.open()
+    tab.page.set_viewport_size({"width": 320, "height": 256})
+    tab.say("Run it, please")
+    tab.expect_phase("awaiting_approval")
+    tab.composer.fill("several\nlines\nof a draft")
+    what_runs = card(tab).locator(".call-arguments code")
+    what_runs.scroll_into_view_if_needed()
+    expect(what_runs).to_be_in_viewport(ratio=1)
+    place = card(tab).bounding_box()
+    assert place is not None
+    assert place["height"] > MAGNIFIED_CARD_PX
+    approve, reject = (card(tab).get_by_role("button", name=name, exact=True) for name in ("Approve", "Reject"))
+    approve.focus()
+    for button in (approve, reject, tab.composer):
+        expect(button).to_be_in_viewport(ratio=1)
+    reject.click()
+    tab.expect_phase("idle")
+    assert tab.composer.input_value() == "several\nlines\nof a draft"
 
 
 def test_what_was_decided_is_printed_though_it_is_folded(asked: Tab) -> None:
