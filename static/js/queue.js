@@ -1,5 +1,5 @@
-/* Editing queued messages. Knows: the tray's markup, which item this tab edits, what was saved, and on which text. Must not
-   know: how the tray is brought up to date (the open editor is left alone then).
+/* Editing queued messages. Knows: the tray's markup, which item this tab edits, what was saved, and from which text.
+   Must not know: how the tray is brought up to date (the open editor is left alone then).
 
    What was saved is kept until the tray or the transcript shows it, so that a reload without a connection loses nothing.
    Where another text has come meanwhile, from another tab, the person decides between the two. */

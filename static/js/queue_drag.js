@@ -82,7 +82,7 @@ document.addEventListener("pointermove", (event) => {
 
 document.addEventListener("pointerup", () => {
   if (drag?.item.isConnected && drag.position !== drag.start) {
-    send({ type: "queue_move", id: drag.item.dataset.queuedId, position: drag.position });
+    send({ type: "queue_move", id: drag.item.dataset.queuedId, position: drag.position }, { outlasts: true });
   }
   end();
 });
@@ -108,7 +108,7 @@ document.addEventListener("keydown", (event) => {
   const position = (going?.id === id ? going.position : placeOf(id)) + step;
   if (position < 0 || position >= rows().length) return;
   going = { id, position };
-  send({ type: "queue_move", id, position });
+  send({ type: "queue_move", id, position }, { outlasts: true });
 });
 
 document.addEventListener("agentsite:sent", (event) => {

@@ -4,7 +4,7 @@
 
    Tells by events on the document: `agentsite:connection` {state, dueAt, end} and `agentsite:online`. */
 
-import { conversation } from "./page.js";
+import { conversation, conversationId } from "./page.js";
 
 const HEARTBEAT_MS = 25_000;
 const ANSWER_WITHIN_MS = 10_000;
@@ -24,7 +24,22 @@ let attempt = 0;
 let timer = 0;
 let heardAt = Date.now();
 let answerDueAt = 0;
+// Sent as soon as there is a connection. What would be missed after a reload outlasts the page.
+const KEPT = `agentsite.waiting.${conversationId}`;
 const waiting = [];
+try {
+  waiting.push(...(JSON.parse(sessionStorage.getItem(KEPT)) ?? []));
+} catch {
+  // Nothing was kept.
+}
+
+function keepWaiting() {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(waiting.filter((one) => one.outlasts)));
+  } catch {
+    // Then a reload without a connection loses it.
+  }
+}
 
 htmx.config.wsReconnectDelay = () => NEVER_MS;
 htmx.createWebSocket = (url) => {
@@ -41,10 +56,14 @@ function become(next, { dueAt = null, end = null } = {}) {
   document.dispatchEvent(new CustomEvent("agentsite:connection", { detail: { state, dueAt, end } }));
 }
 
-/** Send a frame now, or as soon as there is a connection. */
-export function send(frame) {
-  if (state === "online" && socket?.readyState === WebSocket.OPEN) wrapper.sendImmediately(JSON.stringify(frame));
-  else waiting.push(frame);
+/** Send a frame now, or as soon as there is a connection; one that `outlasts` the page, also from the next one. */
+export function send(frame, { outlasts = false } = {}) {
+  if (state === "online" && socket?.readyState === WebSocket.OPEN) {
+    wrapper.sendImmediately(JSON.stringify(frame));
+  } else {
+    waiting.push({ frame, outlasts });
+    if (outlasts) keepWaiting();
+  }
 }
 
 export const isOnline = () => state === "online";
@@ -94,7 +113,8 @@ function heard() {
   if (state === "online") return;
   attempt = 0;
   become("online");
-  for (const frame of waiting.splice(0)) send(frame);
+  for (const { frame } of waiting.splice(0)) send(frame);
+  keepWaiting();
   document.dispatchEvent(new CustomEvent("agentsite:online"));
 }
 
@@ -133,10 +153,10 @@ document.addEventListener("visibilitychange", () => {
   else ask();
 });
 
-/** Buttons say what they want: <button data-frame='{"type":"stop"}'>. */
+/** Buttons say what they want: <button data-frame='{"type":"stop"}'>, and whether it `data-outlasts` the page. */
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-frame]");
   if (!button || button.getAttribute("aria-disabled") === "true") return;
-  send(JSON.parse(button.dataset.frame));
+  send(JSON.parse(button.dataset.frame), { outlasts: button.hasAttribute("data-outlasts") });
   button.dispatchEvent(new CustomEvent("agentsite:sent", { bubbles: true }));
 });

@@ -240,6 +240,32 @@ def test_an_edit_that_was_saved_without_a_connection_survives_a_reload(
     assert away.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('edit.'))") == []
 
 
+@pytest.mark.parametrize(
+    ("action", "key", "left"),
+    [("remove", "Enter", "two"), ("down", "Enter", "two one"), ("grip", "ArrowDown", "two one")],
+)
+def test_what_was_removed_or_moved_without_a_connection_is_so_after_a_reload(
+    visitor: Visitor, busy: Tab, server: ServerProcess, gate: Gate, *, action: str, key: str, left: str
+) -> None:
+    visitor.may_lose_server = True
+    for text in ("one", "two"):
+        busy.say(text)
+    busy.expect_queue("one", "two")
+    server.kill()
+    busy.expect_connection("offline")
+    busy.control("one", action).press(key)
+    leave(busy, server)
+    busy.load()
+    busy.expect_queue(*left.split())
+    # Once: what is queued afterwards stays as it is.
+    busy.say("one more")
+    busy.expect_queue(*left.split(), "one more")
+    busy.load()
+    busy.expect_queue(*left.split(), "one more")
+    expect(busy.page.locator("#notices")).to_be_empty()
+    gate.open()
+
+
 def test_an_editor_that_was_opened_without_a_connection_survives_a_reload(
     away: Tab, server: ServerProcess, gate: Gate
 ) -> None:
