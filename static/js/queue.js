@@ -7,7 +7,7 @@
 import * as kept from "./kept.js";
 import { room } from "./length.js";
 import { strand } from "./outbox.js";
-import { conversationId, focusComposer, messages, onFrame, queue } from "./page.js";
+import { conversationId, focusComposer, messages, onFrame, queue, tell } from "./page.js";
 import { isOnline, send } from "./socket.js";
 
 const blank = document.getElementById("queue-editor").content.firstElementChild;
@@ -186,6 +186,14 @@ document.addEventListener("click", (event) => {
   if (action.dataset.action !== "cancel-edit") return;
   close(action.closest("form"));
   focusComposer();
+});
+
+// Without a connection nothing else would be seen of it, and it would be pressed again.
+document.addEventListener("agentsite:sent", (event) => {
+  if (isOnline() || !event.target.matches("#queue [data-action=remove]")) return;
+  event.target.setAttribute("aria-disabled", "true");
+  itemOf(event.target).setAttribute("data-local-leaving", "");
+  tell("Will be removed as soon as you are connected.");
 });
 
 document.addEventListener("submit", (event) => {

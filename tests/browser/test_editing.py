@@ -240,6 +240,23 @@ def test_an_edit_that_was_saved_without_a_connection_survives_a_reload(
     assert away.page.evaluate("Object.keys(localStorage).filter((key) => key.includes('edit.'))") == []
 
 
+def test_what_is_removed_without_a_connection_says_so_and_is_removed_once(
+    away: Tab, server: ServerProcess, gate: Gate
+) -> None:
+    remove = away.control("waiting", "remove")
+    remove.click()
+    expect(away.page.locator("#notices")).to_contain_text("Will be removed as soon as you are connected")
+    expect(remove).to_have_attribute("aria-disabled", "true")
+    remove.press("Enter")
+    server.start()
+    away.expect_connection("online")
+    away.expect_queue()
+    away.say("another")
+    away.expect_queue("another")
+    expect(away.page.locator("#notices [role=alert]")).to_have_count(0)
+    gate.open()
+
+
 @pytest.mark.parametrize(
     ("action", "key", "left"),
     [("remove", "Enter", "two"), ("down", "Enter", "two one"), ("grip", "ArrowDown", "two one")],
