@@ -10,6 +10,7 @@ import random
 import re
 import resource
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,16 @@ class ServerProcess(Spawned):
     @contextmanager
     def without_room(self) -> Iterator[None]:
         """Meanwhile none of its files grows, so that SQLite has nowhere to write."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+            # What is written next is put behind the rest of the WAL, and not into room that it had before.
+            wait_until(
+                lambda: database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0,
+                within_s=20,
+                what="the WAL to begin anew",
+            )
+            database.executescript(
+                "CREATE TABLE ballast (bytes BLOB); INSERT INTO ballast VALUES (zeroblob(1000000)); DROP TABLE ballast"
+            )
         size = (self.folder / "db.sqlite3-wal").stat().st_size
         before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, before[1]))

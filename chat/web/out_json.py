@@ -61,6 +61,10 @@ class JsonOut:
 
     def update(self, published: Published) -> str:
         """A `state_update` with what changed."""
+        for message in published.announcement.messages:
+            if self._live is not None and message.message_id == self._live.message_id:
+                # Text from another process can be here before the word that it begins: it goes on from what that says.
+                self._sent = len(message.content)
         made: str | None = published.made.get("json")
         if made is None:
             made = published.made["json"] = self.accepted_before(published.announcement)
@@ -74,7 +78,7 @@ class JsonOut:
         """An `llm_response_delta`."""
         if live is not self._live:
             self._live, self._sent = live, 0
-        if self._sent == live.length:
+        if self._sent >= live.length:
             return ""
         key = (self._sent, live.length)
         made = live.attachments.get("json")

@@ -12,7 +12,7 @@ import pytest
 from chat.core.announcement import Announcement
 from chat.core.calls import Artifact, Choice, Policy, ToolCall
 from chat.core.ids import ArtifactId
-from chat.live import LiveOutput
+from chat.live import LiveOutput, LiveText
 from chat.rooms import Published, Room
 from chat.web.out_json import JsonOut
 from tests.core.talk import Talk, ended, proposal
@@ -47,6 +47,24 @@ def whole(talk: Talk) -> dict[str, Any]:
     """The first frame of a connection."""
     frame: dict[str, Any] = msgspec.json.decode(JsonOut().whole(view_of(talk), None))
     return frame
+
+
+def test_text_that_was_here_before_the_word_that_it_begins_is_told_again_behind_it() -> None:
+    talk = Talk()
+    talk.send("a")
+    out = JsonOut()
+    message_id = talk.answer.message_id
+    live = LiveText(room=Room(), message_id=message_id, run_id=talk.run.run_id, generation_no=1, opened_seq=2)
+    live.append("So far")
+    read = msgspec.json.decode(out.whole(view_of(talk), live))
+    assert read["messages"][-1]["content"] == "So far"
+    begun = Announcement(user_id=1, seq=3, event_type="llm_response_started", state=talk.state, messages=talk.messages)
+    told = msgspec.json.decode(out.update(Published(announcement=begun)))
+    assert told["messages"][-1]["content"] == ""
+    live.append(" and more")
+    delta = msgspec.json.decode(out.text(live))
+    assert (delta["offset"], delta["text"]) == (0, "So far and more")
+    assert out.text(live) == ""
 
 
 def test_a_call_that_waits_has_all_that_a_decision_needs() -> None:
