@@ -12,11 +12,13 @@ RELAY, PEER = "bare relay", "Chainlit"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """One line. measure: None when the run has not what it needs. bound: the most, or with `is_least` the least."""
+    """One line. measure: None when the run has not what it needs. bound: the most, or with `is_least` the least; None
+    where it is enough to know it.
+    """
 
     what: str
     unit: str
-    bound: float
+    bound: float | None
     measure: Callable[[Report], float | None]
     is_least: bool = False
 
@@ -27,7 +29,7 @@ class Judged:
 
     what: str
     unit: str
-    bound: float
+    bound: float | None
     is_least: bool
     value: float | None
     is_reached: bool | None
@@ -38,7 +40,7 @@ def judge(report: Report) -> list[Judged]:
     judged = []
     for goal in GOALS:
         value = goal.measure(report)
-        is_reached = None if value is None else value >= goal.bound if goal.is_least else value <= goal.bound
+        is_reached = None if value is None else _is_reached(goal, value)
         judged.append(
             Judged(
                 what=goal.what,
@@ -52,6 +54,12 @@ def judge(report: Report) -> list[Judged]:
     return judged
 
 
+def _is_reached(goal: Goal, value: float) -> bool:
+    if goal.bound is None:
+        return True
+    return value >= goal.bound if goal.is_least else value <= goal.bound
+
+
 def as_json(judged: list[Judged]) -> list[dict[str, object]]:
     """For programs."""
     return [asdict(each) for each in judged]
@@ -61,7 +69,9 @@ def table(judged: list[Judged]) -> str:
     """For people."""
     lines = ["| figure | goal | measured | reached |", "|:--|--:|--:|:--|"]
     for each in judged:
-        bound = f"{'≥' if each.is_least else '≤'} {number(each.bound)} {each.unit}"
+        bound = "to be known"
+        if each.bound is not None:
+            bound = f"{'≥' if each.is_least else '≤'} {number(each.bound)} {each.unit}"
         value = "not measured" if each.value is None else f"{number(each.value)} {each.unit}"
         reached = {True: "yes", False: "**no**", None: "–"}[each.is_reached]
         lines.append(f"| {each.what} | {bound} | {value} | {reached} |")
@@ -202,7 +212,7 @@ GOALS = (
     Goal(
         what="uvicorn instead of daphne: CPU per token, 100 chats",
         unit="×",
-        bound=1,
+        bound=None,
         measure=_ratio(_row("paced", 100, "cpu_us", app="agentsite, uvicorn"), _CPU_OF_100),
     ),
 )
