@@ -11,19 +11,16 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
 
 from chat.clock import now_ms
 from chat.conf import Conf
 from chat.core import prompt
-from chat.core.agents import AgentRef, Profile, policy_for
-from chat.core.announcement import Announcement
-from chat.core.calls import Policy, Proposal, ToolCall
+from chat.core.agents import Profile, policy_for
+from chat.core.calls import Policy, Proposal
 from chat.core.effects import StartGeneration
 from chat.core.events import (
-    Event,
     GenerationCompleted,
     GenerationDelayed,
     GenerationFailed,
@@ -32,11 +29,12 @@ from chat.core.events import (
     GenerationStarted,
     TerminalEvent,
 )
-from chat.core.ids import ConversationId, MessageId
-from chat.core.messages import Failure, Message, Telemetry
+from chat.core.ids import ConversationId
+from chat.core.messages import Failure, Telemetry
 from chat.llm.port import CallBegun, Ended, Model, ModelError, ModelFault, Notice, Reasoning, Text, ToolSpec
 from chat.llm.port import ToolCall as CalledTool
 from chat.llm.speakable import speakable
+from chat.performers.port import Outside, Sink
 from chat.tools.registry import ArgumentsError, Tool
 
 logger = logging.getLogger(__name__)
@@ -54,69 +52,6 @@ UNKEPT = Failure(
     fault=ModelFault.UNKNOWN.value,
     words="The answer could not be stored, and is lost. Press Retry; the log says more.",
 )
-
-
-class Transcript(Protocol):
-    """What was said."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """All messages, in order."""
-        ...
-
-    @property
-    def calls(self) -> Mapping[MessageId, Sequence[ToolCall]]:
-        """The calls of each answer, in order."""
-        ...
-
-
-class Sink(Protocol):
-    """Where text goes while it streams."""
-
-    length: int
-    reasoning_length: int
-
-    def append(self, text: str, reasoning: str = "") -> None:
-        """Add text."""
-        ...
-
-    def write_call(self, tool: str) -> None:
-        """Say that the model writes a call of this tool, or with an empty name that it does no more."""
-        ...
-
-    def since(self, offset: int) -> str:
-        """The text from an offset."""
-        ...
-
-    def reasoning_since(self, offset: int) -> str:
-        """The thinking from an offset."""
-        ...
-
-
-class Outside(Protocol):
-    """What a generation needs of the world around it."""
-
-    async def report(self, conversation_id: ConversationId, event: Event) -> Announcement | None:
-        """Let an event happen. None when it was refused."""
-        ...
-
-    def open_text(self, conversation_id: ConversationId, order: StartGeneration, seq: int) -> Sink:
-        """The place for the text."""
-        ...
-
-    async def transcript(self, conversation_id: ConversationId, *, as_of: int) -> Transcript:
-        """All that was said; as_of: an event that is known to be committed."""
-        ...
-
-    async def profile(self, agent: AgentRef) -> Profile:
-        """What an agent is made of."""
-        ...
-
-    async def save_text(
-        self, conversation_id: ConversationId, order: StartGeneration, text: str, reasoning: str
-    ) -> bool:
-        """Keep the text so far. False when the order is not the run's any more."""
-        ...
 
 
 class Generation:

@@ -178,7 +178,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(NOT_FOUND)
             return
         except Error as fault:
-            logger.warning("What a frame asks for could not be saved: %s", faults.in_a_line(fault))
+            # What the database refuses each time is a fault of ours, and the log must say where.
+            of_ours = None if faults.is_of_database(fault) else fault
+            logger.warning("What a frame asks for could not be saved: %s", faults.in_a_line(fault), exc_info=of_ours)
             ref = str(getattr(frame, "id", None) or getattr(frame, "call_id", ""))
             await self.send(self._out.error(code=NOT_SAVED, words=NOT_SAVED_WORDS, ref=ref))
             return

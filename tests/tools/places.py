@@ -82,5 +82,5 @@ async def run(sandbox: Sandbox, code: str, *, name: str = "talk", timeout_s: flo
 async def until(is_true: Callable[[], bool]) -> None:
     """Wait until something outside has happened, which nobody announces. Raises TimeoutError where it never does."""
     async with asyncio.timeout(FAR_S):
-        while not is_true():  # noqa: ASYNC110
+        while not is_true():  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.01)
