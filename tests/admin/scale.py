@@ -31,7 +31,7 @@ SNAPSHOT, TEXT = "s" * 700, "Words of an answer that somebody may look for. " * 
 PHASES = ("idle",) * 97 + ("awaiting_approval", "generating", "running_tools")
 LISTS = {
     "conversations": "conversation/",
-    "conversations, page 150": "conversation/?p=150",
+    "conversations, far on": "conversation/?p={page}",
     "conversations of a year": "conversation/?active_at__year=2025",
     "conversations of a day": "conversation/?active_at__year=2025&active_at__month=3&active_at__day=3",
     "conversations in a phase": "conversation/?phase=awaiting_approval",
@@ -50,7 +50,7 @@ LISTS = {
     "tool calls that wait for staff": "toolcall/?state=staff",
     "tool calls decided by staff": "toolcall/?decision=staff",
     "events": "event/",
-    "events, page 150": "event/?p=150",
+    "events, far on": "event/?p={page}",
     "events of a name": "event/?name=tool_rejected",
     "traces": "accesstrace/",
     "traces of one who looked": "accesstrace/?q=boss",
@@ -244,6 +244,7 @@ def measure() -> bool:
     from django.test import Client
 
     from chat import models
+    from chat.admin.listing import PER_PAGE
 
     boss, _ = get_user_model().objects.get_or_create(username="boss", is_staff=True, is_superuser=True)
     client = Client()
@@ -253,6 +254,8 @@ def measure() -> bool:
     names = {
         "conversation": long.pk,
         "middle": long.seq // 2,
+        # A file that is filled with less has fewer.
+        "page": min(150, models.Conversation.objects.count() // PER_PAGE),
         "event": models.Event.objects.get(conversation=long, seq=long.seq // 2).pk,
         "call": models.ToolCall.objects.filter(conversation=long).values_list("pk", flat=True)[0],
     }
