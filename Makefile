@@ -31,7 +31,7 @@ check: $(VENV)/installed-for-tests ## Formatter, linter, types, import rules, mi
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	AGENT_BEHIND_TLS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench: $(VENV)/installed-for-tests ## Measure, print tables, write var/bench.json; BENCH="--quick" takes a minute or two
+bench: $(VENV)/installed-for-tests ## Measure, print tables, write var/bench.json; BENCH="--quick" takes a few minutes
 	$(BIN)/python -m tests.bench $(BENCH)
 
 format: $(VENV)/installed-for-tests ## Format and sort
