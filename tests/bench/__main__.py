@@ -1,9 +1,9 @@
 """`make bench`: measures, prints tables and the goals, writes `var/bench.json`.
 
 `make bench BENCH="--quick"` takes a few minutes, `--only NAME` (more than once if you like) a part of it, `--list`
-says what there is. `--peers chainlit` installs that program into an environment of its own and measures it in the same run.
-`--write-readme` puts the tables into README.md. `--soak FILE` adds what a soak has found that ran before: it takes an
-hour.
+says what there is. `--peers chainlit` installs that program into an environment of its own and measures it in the same
+run. `--write-readme` puts the tables into README.md. `--soak FILE` adds what a soak has found that ran before: it
+takes an hour.
 """
 
 from __future__ import annotations
